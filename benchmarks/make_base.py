@@ -1,0 +1,75 @@
+"""Trains the small base generator that ships in the package, on the made-up world.
+
+    python benchmarks/make_base.py --out geosynth/base --work /path/to/scratch
+
+The scratch folder holds the checkpoint: run the same command again to go on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from geosynth.diffusion.batches import TileArrays
+from geosynth.diffusion.denoiser import Denoiser
+from geosynth.diffusion.fitting import fit, has_fast_bfloat16
+from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.training import DiffusionTask, Plan
+from geosynth.events import Events
+from geosynth.world import CLASSES, LOOKS, Landscape
+
+SIDE = 768
+
+
+def render(count: int, first_seed: int) -> TileArrays:
+    """``count`` scenes a look of the made-up world, as tiles of SIDE pixels; training crops them at random."""
+    images, masks = [], []
+    for look in LOOKS:
+        for seed in range(first_seed, first_seed + count):
+            image, mask = Landscape(seed, look).render(0, 0, SIDE, SIDE)
+            images.append(image)
+            masks.append(mask - 1)  # class ids are 1..6, the network's index is the position in the legend
+    stack = np.stack(masks).astype(np.uint8)
+    return TileArrays(np.stack(images), stack, np.ones(stack.shape, bool))
+
+
+def scale_of(tiles: TileArrays) -> BandScale:
+    """Statistics of the bands over all tiles."""
+    axes = (0, 2, 3)
+    return BandScale(
+        mean=tuple(float(v) for v in tiles.images.mean(axes, dtype=np.float64)),
+        std=tuple(float(v) for v in tiles.images.std(axes, dtype=np.float64)),
+        low=tuple(float(v) for v in tiles.images.min(axes)),
+        high=tuple(float(v) for v in tiles.images.max(axes)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
+    parser.add_argument("--work", type=Path, required=True, help="scratch folder for the checkpoint")
+    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--scenes", type=int, default=16, help="scenes a look")
+    args = parser.parse_args()
+
+    train, held_out = render(args.scenes, 1000), render(4, 9000)
+    print("rendered", train.images.shape, flush=True)
+    torch.manual_seed(0)
+    network = Denoiser(image_channels=3, mask_channels=3, sample_size=64)
+    plan = Plan(steps=args.steps, batch=args.batch, size=64)
+    task = DiffusionTask(network, train, held_out, scale_of(train), len(CLASSES), plan)
+
+    def show(record: dict[str, object]) -> None:
+        if record["event"] == "metric":
+            print(record["step"], record["name"], f"{record['value']:.4f}", flush=True)
+
+    precision = "bf16" if has_fast_bfloat16("cpu") else "32"
+    fit(task, args.work, Events([show]), precision=precision)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The network: a diffusers U-Net over image and mask channels with one noise level for each side.
+
+The image and the mask have their own noise level, as UniDiffuser (Bao et al. 2023) has for image and text: the image's
+goes in as the timestep, the mask's as a second timestep through ``class_embed_type="timestep"``. Pixels are folded into
+channels before the U-Net and unfolded after it (patching as in "simple diffusion", Hoogeboom et al. 2023, section 3.2),
+which makes a step on a small machine about four times cheaper.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin, UNet2DModel
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+
+LEVEL_SCALE = 1000.0
+"""The U-Net's sinusoidal embedding expects levels on the scale of diffusion timesteps."""
+
+_ATTENTION_HEAD = 32
+
+
+class Denoiser(ModelMixin, ConfigMixin):
+    """Predicts the velocity of an image-and-mask stack.
+
+    Args:
+        image_channels: bands of the image.
+        mask_channels: analog bits of the mask.
+        sample_size: side of a tile in pixels; the network also runs on other sides divisible by ``multiple``.
+        patch: pixels folded into channels along each axis.
+        widths: channels of the U-Net's levels.
+        attention: which levels have self-attention.
+        layers: residual blocks a level.
+        dropout: dropout rate inside the residual blocks.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        image_channels: int = 3,
+        mask_channels: int = 3,
+        sample_size: int = 64,
+        patch: int = 2,
+        widths: tuple[int, ...] = (64, 96, 128),
+        attention: tuple[bool, ...] = (False, True, True),
+        layers: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        folded = (image_channels + mask_channels) * patch * patch
+        self.image_channels = image_channels
+        self.mask_channels = mask_channels
+        self.patch = patch
+        self.multiple = patch * 2 ** (len(widths) - 1)
+        self.unet = UNet2DModel(
+            sample_size=sample_size // patch,
+            in_channels=folded,
+            out_channels=folded,
+            layers_per_block=layers,
+            block_out_channels=tuple(widths),
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+            attention_head_dim=_ATTENTION_HEAD,
+            norm_num_groups=_norm_groups(widths),
+            class_embed_type="timestep",
+            dropout=dropout,
+        )
+
+    def forward(self, sample: Tensor, image_level: Tensor, mask_level: Tensor) -> Tensor:
+        """Velocity of the stack.
+
+        Args:
+            sample: float (B, image_channels + mask_channels, H, W), H and W divisible by ``multiple``.
+            image_level: float (B,) noise level of the image, 0 (clean) .. 1 (pure noise).
+            mask_level: float (B,) noise level of the mask, 0..1.
+
+        Returns:
+            float32 (B, image_channels + mask_channels, H, W): noise minus data, the direction of rectified flow.
+        """
+        folded = F.pixel_unshuffle(sample, self.patch)
+        out: Any = self.unet(folded, image_level * LEVEL_SCALE, class_labels=mask_level * LEVEL_SCALE).sample
+        return F.pixel_shuffle(out, self.patch).float()
+
+
+def _norm_groups(widths: tuple[int, ...]) -> int:
+    """The largest group count up to 16 that divides every width."""
+    return next(groups for groups in (16, 8, 4, 2, 1) if all(width % groups == 0 for width in widths))

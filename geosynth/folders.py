@@ -1,0 +1,193 @@
+"""Output folders: who may write into one, how, and how an interrupted run goes on.
+
+Every command writes one folder. ``.geosynth/request.json`` holds what was asked for (canonical arguments and the hashes
+of the inputs); ``.geosynth/complete`` appears when all of it is there. From the two follow the rules of a rerun:
+complete and the same request: nothing to do; partial: go on with ``--resume``; another request: refused unless
+``--overwrite``. Files appear whole or not at all. What may differ between two equal runs (times, hosts, process ids)
+lives in ``.geosynth/log`` only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from geosynth.errors import OutputError
+
+STATE = ".geosynth"
+Rerun = Literal["refuse", "resume", "overwrite"]
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder this process has the right to write into; see ``claim``."""
+
+    path: Path
+    complete: bool
+    resumed: bool
+
+    @property
+    def state(self) -> Path:
+        return self.path / STATE
+
+    @property
+    def temporary(self) -> Path:
+        """Scratch space on the same file system, emptied by every claim."""
+        return self.state / "tmp"
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal"
+
+    def write(self, name: str, content: bytes | str) -> str:
+        """Write a file whole or not at all; returns its sha256."""
+        return write_whole(self.path / name, content, self.temporary)
+
+    def record(self, task: str, content: Any) -> None:
+        """Note in the journal that ``task`` is finished. Written after its files, so a record means they are there."""
+        write_whole(self.journal / f"{task}.json", canonical_json(content), self.temporary)
+
+    def records(self) -> dict[str, Any]:
+        """What finished tasks left in the journal, by task name, sorted."""
+        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.journal.glob("*.json"))}
+
+    def finish(self) -> None:
+        """Mark the folder complete."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        write_whole(self.state / "complete", "", self.state)
+
+
+@contextmanager
+def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun = "refuse") -> Iterator[OutputFolder]:
+    """Take a folder for writing, under the rules of a rerun. Check all inputs before: this may delete an old output.
+
+    Args:
+        path: the folder; made when it is not there.
+        request: what is asked for, as JSON values; equal requests must mean equal bytes.
+        rerun: what to do with an earlier run's output.
+
+    Yields:
+        An ``OutputFolder``; when its ``complete`` is true there is nothing to do.
+
+    Raises:
+        OutputError: not writable, in use, holds something else, or the rules refuse.
+    """
+    folder = Path(path)
+    asked = canonical_json({"format": 1, **request})
+    state = folder / STATE
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError("is a file, not a folder", where=folder, remedy="choose another --out")
+        if folder.is_dir() and any(folder.iterdir()) and not (state / "request.json").is_file():
+            raise OutputError(
+                "is not empty and was not made by geosynth", where=folder, remedy="choose an empty or new folder"
+            )
+        state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(state / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError("another run is writing here", where=folder, remedy="wait for it or cancel it") from None
+        try:
+            yield _take(folder, state, asked, rerun)
+        finally:
+            lock.release()
+    except PermissionError as error:
+        raise OutputError("cannot be written", where=error.filename or folder, remedy="check its permissions") from None
+    except OSError as error:
+        if isinstance(error, OutputError) or error.errno is None or error.filename is None:
+            raise
+        if not Path(os.fsdecode(error.filename)).is_relative_to(folder) and Path(error.filename) != folder.parent:
+            raise
+        raise OutputError(f"cannot be written ({error.strerror})", where=error.filename) from None
+
+
+def _take(folder: Path, state: Path, asked: str, rerun: Rerun) -> OutputFolder:
+    request = state / "request.json"
+    earlier = request.read_text(encoding="utf-8") if request.is_file() else None
+    complete = (state / "complete").is_file()
+    same = earlier == asked
+    if earlier is not None and rerun == "overwrite" and not (same and complete):
+        _empty(folder)
+        earlier = None
+    elif earlier is not None and not same:
+        raise OutputError(
+            f"holds the result of another request ({_difference(earlier, asked)})",
+            where=folder,
+            remedy="choose another --out, or give --overwrite to replace it",
+        )
+    elif earlier is not None and not complete and rerun != "resume":
+        raise OutputError(
+            "holds an unfinished run of this command",
+            where=folder,
+            remedy="give --resume to go on or --overwrite to start again",
+        )
+    done = earlier is not None and complete
+    shutil.rmtree(state / "tmp", ignore_errors=True)
+    if not done:
+        for name in ("tmp", "journal", "log"):
+            (state / name).mkdir(exist_ok=True)
+        if earlier is None:
+            write_whole(request, asked, state / "tmp")
+    return OutputFolder(folder, complete=done, resumed=earlier is not None and not done)
+
+
+def _empty(folder: Path) -> None:
+    """Remove an earlier output, the request last, so that an interrupted removal is still known as geosynth's."""
+    for entry in folder.iterdir():
+        if entry.name == STATE:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    for entry in (folder / STATE).iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name not in ("lock", "request.json"):
+            entry.unlink()
+    (folder / STATE / "request.json").unlink(missing_ok=True)
+
+
+def _difference(earlier: str, asked: str) -> str:
+    """Which entries of two requests differ, in a few words."""
+    before, now = json.loads(earlier), json.loads(asked)
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return "different " + ", ".join(names)
+
+
+def write_whole(target: Path, content: bytes | str, temporary: Path) -> str:
+    """Write a file through a temporary one on the same file system: it appears whole or not at all.
+
+    Returns:
+        sha256 of the content, hex.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    scratch = temporary / f"{target.name}.{os.getpid()}.part"
+    with scratch.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch.replace(target)
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """sha256 of a file's bytes, hex."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def canonical_json(content: Any) -> str:
+    """JSON that is equal for equal content: sorted keys, no NaN, one trailing newline."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1) + "\n"

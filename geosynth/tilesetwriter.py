@@ -1,0 +1,228 @@
+"""Writing a tileset: tiles as they come, in any order and by any process; the index, sorted, at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import from_wkt
+
+from geosynth.folders import OutputFolder, write_whole
+from geosynth.grid import Grid
+from geosynth.legend import raster_style
+from geosynth.lineage import FILE as LINEAGE
+from geosynth.lineage import Lineage
+from geosynth.rasters import image_bytes, mask_bytes
+from geosynth.tileset import FORMAT, INDEX, BandStatistics, Tile, TileSpec, class_fractions, to_frame
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC digital source type of media made by a trained model."""
+
+
+def synthetic_tags(
+    what: str, generator: str, seed: int, sample_index: int, placement: str, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """The tags every generated file carries; ``what`` is image, mask or both."""
+    return {
+        "GEOSYNTH_SYNTHETIC": what,
+        "GEOSYNTH_GENERATOR": generator,
+        "GEOSYNTH_SEED": str(seed),
+        "GEOSYNTH_SAMPLE_INDEX": str(sample_index),
+        "GEOSYNTH_PLACEMENT": placement,
+        **{f"GEOSYNTH_{key.upper()}": value for key, value in sorted(settings.items())},
+        "DIGITAL_SOURCE_TYPE": SOURCE_TYPE,
+    }
+
+
+def write_tile(
+    folder: Path,
+    spec: TileSpec,
+    tile_id: str,
+    grid: Grid,
+    image: NDArray[Any],
+    valid: NDArray[np.bool_],
+    mask: NDArray[np.uint8],
+    tags: Mapping[str, str],
+    **columns: Any,
+) -> dict[str, Any]:
+    """Write a pair's two files and return its journal record.
+
+    Args:
+        folder: the tileset folder (claimed by this run).
+        tile_id: name of the pair, unique in the tileset.
+        grid: its place.
+        image: (C, H, W) in the tileset's dtype, nodata pixels holding nodata.
+        valid: bool (H, W).
+        mask: class ids uint8 (H, W), 255 unknown.
+        tags: GeoTIFF tags for both files.
+        columns: the columns of ``Tile`` that cannot be computed here.
+
+    Returns:
+        JSON values: the row, its geometry as WKT, and the sums the band statistics are made of.
+    """
+    temporary = folder / ".geosynth" / "tmp"
+    names = {"image": f"images/{tile_id}.tif", "mask": f"masks/{tile_id}.tif"}
+    image_sha = write_whole(folder / names["image"], image_bytes(grid, image, spec.bands, tags), temporary)
+    mask_sha = write_whole(folder / names["mask"], mask_bytes(grid, mask, spec.legend, tags), temporary)
+    shares, unknown = class_fractions(mask, spec.legend)
+    values = image[:, valid].astype(np.float64)
+    sums = {
+        "count": int(values.shape[1]),
+        "sum": values.sum(axis=1).tolist(),
+        "square": np.square(values).sum(axis=1).tolist(),
+        "min": values.min(axis=1, initial=math.inf).tolist() if values.size else None,
+        "max": values.max(axis=1, initial=-math.inf).tolist() if values.size else None,
+    }
+    defaults = {"generator": "", "seed": -1, "sample_index": -1, "parent_id": "", "review": "unseen", "filter": ""}
+    return {
+        **defaults,
+        "id": tile_id,
+        "geometry": grid.footprint.wkt,
+        **names,
+        "valid_fraction": float(valid.mean()),
+        "unknown_fraction": unknown,
+        "class_fractions": list(shares),
+        "image_sha256": image_sha,
+        "mask_sha256": mask_sha,
+        **columns,
+        "sums": sums,
+    }
+
+
+def compact(out: OutputFolder, spec: TileSpec, lineage: Lineage | None = None) -> tuple[Tile, ...]:
+    """Turn the journal into the index and everything beside it, and mark the tileset complete.
+
+    Args:
+        out: the claimed folder, all tasks recorded; a record holds ``tiles``, a list of what ``write_tile`` returned.
+        spec: what the tiles have in common.
+        lineage: for generated tiles, what their generator saw.
+
+    Returns:
+        The rows, sorted by id.
+    """
+    records = [row for record in out.records().values() for row in record["tiles"]]
+    records.sort(key=lambda row: row["id"])
+    statistics = _statistics([row["sums"] for row in records if row["split"] == "train"], len(spec.bands))
+    tiles = tuple(_row(record) for record in records)
+    write_index(out.path, out.temporary, spec, tiles, statistics)
+    if lineage is not None:
+        out.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
+    out.finish()
+    return tiles
+
+
+def write_index(
+    folder: Path, temporary: Path, spec: TileSpec, tiles: Sequence[Tile], statistics: Sequence[BandStatistics]
+) -> None:
+    """Write index, GeoPackage view, style and mosaics; ``tileset.json`` last, because it makes the folder a tileset."""
+    frame = to_frame(tiles, spec.crs)
+    buffer = BytesIO()
+    frame.to_parquet(buffer, compression="zstd", index=False)
+    write_whole(folder / INDEX, buffer.getvalue(), temporary)
+    write_whole(folder / "index.gpkg", _geopackage(frame, temporary), temporary)
+    write_whole(folder / "legend.qml", raster_style(spec.legend), temporary)
+    write_whole(folder / "masks.qml", raster_style(spec.legend), temporary)  # QGIS finds it beside masks.vrt
+    write_whole(folder / "images.vrt", mosaic(spec, tiles, "image"), temporary)
+    write_whole(folder / "masks.vrt", mosaic(spec, tiles, "mask"), temporary)
+    meta = {"format": FORMAT, **spec.to_json(), "statistics": [asdict(entry) for entry in statistics]}
+    write_whole(folder / "tileset.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n", temporary)
+
+
+def _row(record: dict[str, Any]) -> Tile:
+    columns = {key: value for key, value in record.items() if key != "sums"}
+    columns["geometry"] = from_wkt(columns["geometry"])
+    columns["class_fractions"] = tuple(columns["class_fractions"])
+    return Tile(**columns)
+
+
+def _statistics(sums: Sequence[dict[str, Any]], bands: int) -> list[BandStatistics]:
+    """Pooled statistics; summed in index order, so that the order of work does not change the last digit."""
+    filled = [entry for entry in sums if entry["count"]]
+    if not filled:
+        return [BandStatistics(0.0, 0.0, 0.0, 0.0)] * bands
+    count = sum(entry["count"] for entry in filled)
+    result = []
+    for band in range(bands):
+        mean = math.fsum(entry["sum"][band] for entry in filled) / count
+        square = math.fsum(entry["square"][band] for entry in filled) / count
+        low = min(entry["min"][band] for entry in filled)
+        high = max(entry["max"][band] for entry in filled)
+        result.append(BandStatistics(mean, math.sqrt(max(0.0, square - mean * mean)), low, high))
+    return result
+
+
+def _geopackage(frame: Any, temporary: Path) -> bytes:
+    """The index as GeoPackage bytes, without the time it was written."""
+    import pyogrio
+
+    view = frame.assign(class_fractions=[json.dumps(list(shares)) for shares in frame["class_fractions"]])
+    with tempfile.TemporaryDirectory(dir=temporary) as scratch:
+        path = Path(scratch) / "index.gpkg"
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
+        pyogrio.write_dataframe(view, path, driver="GPKG", layer="tiles", geometry_type="Polygon")
+        with sqlite3.connect(path) as database:
+            database.execute("VACUUM")
+        database.close()
+        return path.read_bytes()
+
+
+def mosaic(spec: TileSpec, tiles: Sequence[Tile], which: str) -> str:
+    """A GDAL virtual mosaic of the images or masks, for looking at a whole tileset at once."""
+    bounds = [tile.geometry.bounds for tile in tiles] or [(0.0, 0.0, spec.pixel_size[0], spec.pixel_size[1])]
+    left, top = min(b[0] for b in bounds), max(b[3] for b in bounds)
+    right, bottom = max(b[2] for b in bounds), min(b[1] for b in bounds)
+    x, y = spec.pixel_size
+    width, height = max(1, round((right - left) / x)), max(1, round((top - bottom) / y))
+    side = spec.tile_size
+    is_mask = which == "mask"
+    lines = [
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">',
+        f"  <SRS>{escape(spec.crs.to_wkt())}</SRS>",
+        f"  <GeoTransform>{left!r}, {x!r}, 0.0, {top!r}, 0.0, {-y!r}</GeoTransform>",
+    ]
+    for number in range(1, 2 if is_mask else len(spec.bands) + 1):
+        band = spec.bands[number - 1]
+        kind = "Byte" if is_mask else _GDAL_TYPES[band.dtype]
+        lines.append(f'  <VRTRasterBand dataType="{kind}" band="{number}">')
+        nodata = 255 if is_mask else band.nodata
+        if nodata is not None:
+            lines.append(f"    <NoDataValue>{nodata!r}</NoDataValue>")
+        if is_mask:
+            lines.append("    <ColorInterp>Palette</ColorInterp>\n    <ColorTable>")
+            colors = spec.legend.color_table()
+            lines += [f'      <Entry c1="{r}" c2="{g}" c3="{b}" c4="255"/>' for r, g, b in colors.tolist()]
+            lines.append("    </ColorTable>")
+        else:
+            lines.append(f"    <Description>{escape(band.name)}</Description>")
+            if len(spec.bands) in (3, 4) and number <= 3 and band.dtype == "uint8":
+                lines.append(f"    <ColorInterp>{('Red', 'Green', 'Blue')[number - 1]}</ColorInterp>")
+        for tile, tile_bounds in zip(tiles, bounds, strict=False):
+            col, row = (tile_bounds[0] - left) / x, (top - tile_bounds[3]) / y
+            name = tile.mask if is_mask else tile.image
+            lines.append(
+                f"    <{'ComplexSource' if nodata is not None else 'SimpleSource'}>"
+                f'<SourceFilename relativeToVRT="1">{escape(name)}</SourceFilename>'
+                f"<SourceBand>{number}</SourceBand>"
+                f'<SrcRect xOff="0" yOff="0" xSize="{side}" ySize="{side}"/>'
+                f"<DstRect xOff={quoteattr(f'{col:.6f}')} yOff={quoteattr(f'{row:.6f}')}"
+                f' xSize="{side}" ySize="{side}"/>'
+                + (f"<NODATA>{nodata!r}</NODATA></ComplexSource>" if nodata is not None else "</SimpleSource>")
+            )
+        lines.append("  </VRTRasterBand>")
+    return "\n".join([*lines, "</VRTDataset>", ""])
+
+
+_GDAL_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
