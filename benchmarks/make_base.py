@@ -8,17 +8,25 @@ The scratch folder holds the checkpoint: run the same command again to go on aft
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
+from rasterio.crs import CRS
 
 from geosynth.diffusion.batches import TileArrays
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.fitting import fit, has_fast_bfloat16
+from geosynth.diffusion.generator import save_generator
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.events import Events
+from geosynth.folders import claim
+from geosynth.legend import load_legend
+from geosynth.lineage import Lineage
+from geosynth.rasters import Band
+from geosynth.tileset import TileSpec
 from geosynth.world import CLASSES, LOOKS, Landscape
 
 SIDE = 768
@@ -68,7 +76,31 @@ def main() -> None:
             print(record["step"], record["name"], f"{record['value']:.4f}", flush=True)
 
     precision = "bf16" if has_fast_bfloat16("cpu") else "32"
-    fit(task, args.work, Events([show]), precision=precision)
+    history = fit(task, args.work, Events([show]), precision=precision)
+    spec = TileSpec(
+        id="world",
+        bands=tuple(Band(name, "uint8") for name in ("red", "green", "blue")),
+        legend=load_legend("world"),
+        crs=CRS.from_epsg(32633),
+        pixel_size=(1.0, 1.0),
+        gsd_m=1.0,
+        tile_size=plan.size,
+    )
+    summary = {
+        "recipe": "default",
+        "trained_on": f"{len(train)} scenes of {SIDE} x {SIDE} px of the made-up world, {len(LOOKS)} looks",
+        "made_by": "python benchmarks/make_base.py",
+        "steps": plan.steps,
+        "batch": plan.batch,
+        "learning_rate": plan.learning_rate,
+        "seed": plan.seed,
+        "precision": precision,
+    } | (history[-1] if history else {})
+    with claim(args.out, {"command": "make_base", "steps": plan.steps, "batch": plan.batch}, "overwrite") as out:
+        content_hash = save_generator(out, task.average, spec, task.scale, summary, Lineage(), half=True)
+        out.finish()
+    shutil.rmtree(args.out / ".geosynth")  # the package ships the model, not the state of its making
+    print("saved", content_hash)
 
 
 if __name__ == "__main__":

@@ -136,3 +136,18 @@ def valid_pixels(image: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]
     hit = image == image.dtype.type(nodata)
     hidden: NDArray[np.bool_] = hit.all(axis=0) if nodata == 0 else hit.any(axis=0)
     return valid & ~hidden
+
+
+def avoid_nodata(raster: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Valid values that happen to equal nodata, moved to the next value (one up, or one down at the top)."""
+    if nodata is None or np.isnan(nodata):
+        return raster
+    kind = raster.dtype
+    hit = raster == kind.type(nodata)
+    if not hit.any():
+        return raster
+    if kind.kind in "iu":
+        neighbour = nodata - 1 if nodata >= np.iinfo(kind).max else nodata + 1
+    else:
+        neighbour = float(np.nextafter(kind.type(nodata), kind.type(np.inf) if nodata < 0 else kind.type(-np.inf)))
+    return np.where(hit, kind.type(neighbour), raster)

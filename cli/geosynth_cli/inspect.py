@@ -1,0 +1,143 @@
+"""geosynth inspect"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geosynth.errors import GeosynthError
+from geosynth.events import Events
+from geosynth_cli.session import session
+
+
+@click.command("inspect", epilog="Example: geosynth inspect tiles")
+@click.argument("path", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, for programs.")
+@session
+def command(events: Events, path: str, as_json: bool) -> str:
+    """Say what PATH is: tileset, generator, segmenter, report or raster, and what is in it."""
+    facts = describe_path(path)
+    if as_json:
+        return json.dumps(facts, indent=1, ensure_ascii=False)
+    width = max(len(key) for key in facts)
+    return "\n".join(f"{key:<{width}}  {_show(value)}" for key, value in facts.items())
+
+
+def describe_path(path: str) -> dict[str, Any]:
+    """What is at ``path``, as JSON values in reading order.
+
+    Raises:
+        GeosynthError: nothing there, or nothing geosynth knows.
+    """
+    target = Path(path)
+    if path == "base" and not target.exists():
+        from geosynth.diffusion.generator import resolve
+
+        target = resolve(path)
+    if (target / "tileset.json").is_file():
+        return _tileset(target)
+    if (target / "geosynth.json").is_file():
+        return _generator(target)
+    if (target / "segmenter.json").is_file():
+        return _segmenter(target)
+    if (target / "report.html").is_file():
+        return {"kind": "report", "open": str(target / "report.html")}
+    if target.is_dir():
+        state = target / ".geosynth"
+        if (state / "request.json").is_file() and not (state / "complete").is_file():
+            request = json.loads((state / "request.json").read_text(encoding="utf-8"))
+            return {"kind": f"unfinished {request['command']}", "finish": "run its command again with --resume"}
+        raise GeosynthError(
+            "a folder geosynth did not make", where=target, remedy="inspect a file in it, or tile it: geosynth tile"
+        )
+    return _raster(path)
+
+
+def _spec(spec: dict[str, Any]) -> dict[str, Any]:
+    ground = spec["gsd_m"]
+    return {
+        "bands": ", ".join(f"{band['name']} {band['dtype']}" for band in spec["bands"]),
+        "nodata": spec["bands"][0]["nodata"],
+        "classes": ", ".join(f"{entry['id']} {entry['name']}" for entry in spec["legend"]),
+        "crs": spec["crs"] if len(spec["crs"]) < 20 else spec["crs"].split('"')[1],
+        "pixel size": " × ".join(f"{size:g}" for size in spec["pixel_size"]) + " CRS units",
+        "ground": "unknown" if ground is None else f"{ground:g} m",
+        "tile": f"{spec['tile_size']} px",
+    }
+
+
+def _tileset(folder: Path) -> dict[str, Any]:
+    from geosynth.tileset import SPLITS, Tileset
+
+    tileset = Tileset(folder)
+    tiles = tileset.tiles
+    shares = {
+        name: sum(tile.class_fractions[position] for tile in tiles) / max(1, len(tiles))
+        for position, name in enumerate(tileset.spec.legend.names)
+    }
+    counts = Counter(tile.split for tile in tiles)
+    origins = Counter(f"{tile.image_origin} image, {tile.mask_origin} mask" for tile in tiles)
+    return {
+        "kind": "tileset",
+        "tiles": len(tiles),
+        "splits": {split: counts[split] for split in SPLITS},
+        "labelled": sum(tile.labelled for tile in tiles),
+        "origins": dict(sorted(origins.items())),
+        "placement": dict(sorted(Counter(tile.placement for tile in tiles).items())),
+        "scenes": len({tile.scene for tile in tiles}),
+        **_spec(tileset.spec.to_json()),
+        "class shares": {name: round(share, 4) for name, share in shares.items()},
+        "id": tileset.spec.id,
+    }
+
+
+def _generator(folder: Path) -> dict[str, Any]:
+    from geosynth.diffusion.generator import load_generator
+
+    generator = load_generator(folder)
+    return {
+        "kind": "generator",
+        **_spec(generator.spec.to_json()),
+        "training": dict(generator.training),
+        "tiles seen": len(generator.lineage.image_keys),
+        "of them labelled": len(generator.lineage.label_keys),
+        "hash": generator.hash,
+    }
+
+
+def _segmenter(folder: Path) -> dict[str, Any]:
+    from geosynth.segmentation.segmenter import load_segmenter
+
+    return {"kind": "segmenter", **load_segmenter(folder).facts()}
+
+
+def _raster(path: str) -> dict[str, Any]:
+    from geosynth.rasters import grid_of, open_raster
+    from geosynth.tileset import crs_name
+
+    with open_raster(path) as dataset:
+        grid = grid_of(dataset)
+        ours = {key: value for key, value in dataset.tags().items() if key.startswith("GEOSYNTH_")}
+        gsd = grid.gsd_m
+        return {
+            "kind": "synthetic raster" if ours.get("GEOSYNTH_SYNTHETIC", "none") != "none" else "raster",
+            "size": f"{grid.width} × {grid.height} px",
+            "bands": f"{dataset.count} × {dataset.dtypes[0]}",
+            "nodata": dataset.nodata,
+            "crs": "none" if dataset.crs is None else crs_name(dataset.crs)[:40],
+            "bounds": [round(value, 6) for value in grid.bounds],
+            "ground": "unknown" if gsd is None else f"{gsd:.4g} m",
+            **ours,
+        }
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_show(entry)}" for key, entry in value.items())
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)

@@ -1,0 +1,121 @@
+"""geosynth tile"""
+
+from __future__ import annotations
+
+import click
+
+from geosynth.events import Events
+from geosynth.folders import Rerun
+from geosynth_cli.options import out_option, rerun_options, scheduler_option, seed_option, shares_line, workers_option
+from geosynth_cli.session import session
+
+
+@click.command(
+    "tile",
+    epilog="Example: geosynth tile scenes/ --labels buildings.gpkg --class-field roof --outside background "
+    "--gsd 0.3 --size 128 --out tiles",
+)
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE…", type=click.Path())
+@click.option("--labels", multiple=True, type=click.Path(), help="Polygons or mask rasters; may be given again.")
+@out_option("Tileset folder to write.")
+@click.option("--size", type=click.IntRange(8), default=128, show_default=True, help="Side of a tile in pixels.")
+@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Ground metres a pixel. [default: as the scenes]")
+@click.option("--legend", metavar="FILE|NAME", help="Classes: a JSON file, or a ready-made legend by name.")
+@click.option("--class-field", help="Attribute of the polygons that holds the class.")
+@click.option(
+    "--outside",
+    type=click.Choice(["background", "unknown"]),
+    help="What lies outside the polygons. Required for polygons: sparse labels are not background.",
+)
+@click.option("--ignore", type=int, multiple=True, help="Mask value that means unknown; may be given again.")
+@click.option("--overlap", type=click.IntRange(0), default=0, show_default=True, help="Pixels.")
+@click.option(
+    "--split",
+    type=click.Choice(["block", "scene"]),
+    default="block",
+    show_default=True,
+    help="Split train, val and test by blocks of tiles or by whole scenes.",
+)
+@click.option("--assign", multiple=True, metavar="SCENE=SPLIT", help="Put a scene into train, val or test.")
+@click.option("--val", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="Share of blocks or scenes.")
+@click.option("--test", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="Share of blocks or scenes.")
+@click.option("--block", type=click.IntRange(1), default=4, show_default=True, help="Tiles a side of a block.")
+@click.option("--buffer", type=click.IntRange(0), default=0, show_default=True, help="Pixels between splits.")
+@click.option(
+    "--min-valid",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of a tile that must hold data.",
+)
+@seed_option
+@workers_option
+@scheduler_option
+@rerun_options
+@session
+def command(
+    events: Events,
+    scenes: tuple[str, ...],
+    labels: tuple[str, ...],
+    out: str,
+    size: int,
+    gsd: float | None,
+    legend: str | None,
+    class_field: str | None,
+    outside: str | None,
+    ignore: tuple[int, ...],
+    overlap: int,
+    split: str,
+    assign: tuple[str, ...],
+    val: float,
+    test: float,
+    block: int,
+    buffer: int,
+    min_valid: float,
+    seed: int,
+    workers: int,
+    scheduler: str | None,
+    rerun: Rerun,
+) -> str:
+    """Cut the rasters SCENE… (files or folders) and their labels into a tileset.
+
+    Labels belong to the scene of the same name, else to the scene they overlap. A scene without labels gives tiles
+    whose masks are unknown: a generator learns from those too.
+    """
+    from pathlib import Path
+
+    from geosynth.tiling import TilingPlan, tile_scenes
+
+    from geosynth.legend import load_legend
+
+    plan = TilingPlan(
+        scenes=scenes,
+        labels=labels,
+        size=size,
+        gsd=gsd,
+        legend=None if legend is None else load_legend(legend),
+        class_field=class_field,
+        outside=outside,
+        ignore=ignore,
+        overlap=overlap,
+        split=split,
+        assign=tuple(_assignment(entry) for entry in assign),
+        val=val,
+        test=test,
+        block=block,
+        buffer=buffer,
+        min_valid=min_valid,
+        seed=seed,
+    )
+    with events.task("tile"):
+        summary = tile_scenes(plan, Path(out), events, rerun=rerun, workers=workers, scheduler=scheduler)
+    head = f"nothing to do: {out} is complete" if summary.nothing_to_do else f"{summary.tiles} tiles in {out}"
+    splits = ", ".join(f"{name} {number}" for name, number in summary.splits.items())
+    return f"{head}\nsplits: {splits}\nclasses: {shares_line(summary.class_shares)}"
+
+
+def _assignment(entry: str) -> tuple[str, str]:
+    scene, equals, split = entry.rpartition("=")
+    if not equals or not scene or split not in ("train", "val", "test"):
+        raise click.UsageError(f"--assign {entry}: write SCENE=train, SCENE=val or SCENE=test")
+    return scene, split

@@ -1,0 +1,245 @@
+"""The generator folder: a diffusers pipeline on disk that also says what it makes.
+
+``geosynth.json`` holds bands, legend, statistics, CRS, pixel size, a summary of the training, and the sha256 of every
+other file; it is written last and checked on load. Weights are safetensors; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geosynth.diffusion.card import model_card
+from geosynth.diffusion.codes import bit_count
+from geosynth.diffusion.denoiser import Denoiser
+from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.pipeline import PairPipeline, new_scheduler
+from geosynth.errors import GeosynthError, ModelError
+from geosynth.folders import OutputFolder, canonical_json, file_hash
+from geosynth.lineage import FILE as LINEAGE
+from geosynth.lineage import Lineage, read_lineage
+from geosynth.tileset import TileSpec
+
+FORMAT = 1
+META = "geosynth.json"
+KIND = "generator"
+BASE = "base"
+"""Name under which ``--from`` finds the generator that ships in the package."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained generator: network and scheduler, what its tiles look like, what it saw, and its content hash."""
+
+    pipeline: PairPipeline
+    spec: TileSpec
+    scale: BandScale
+    training: Mapping[str, Any]
+    lineage: Lineage
+    hash: str
+
+    @property
+    def bands(self) -> int:
+        return len(self.spec.bands)
+
+    @property
+    def classes(self) -> int:
+        return len(self.spec.legend)
+
+
+def resolve(model: str | PathLike[str]) -> Path:
+    """The folder of a model: the path itself, or the shipped one for the name ``base``."""
+    if str(model) == BASE and not Path(BASE).is_dir():
+        return Path(str(files("geosynth") / "base"))
+    return Path(model)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The content of ``geosynth.json``, its form checked but no other file read.
+
+    Raises:
+        ModelError: not a generator, or a damaged one.
+    """
+    path = folder / META
+    if not path.is_file():
+        what = (
+            "is a tileset, not a generator"
+            if (folder / "tileset.json").is_file()
+            else "is a segmenter, not a generator"
+            if (folder / "segmenter.json").is_file()
+            else "an unfinished training, not yet a generator"
+            if (folder / ".geosynth").is_dir()
+            else "not a generator (it has no geosynth.json)"
+            if folder.is_dir()
+            else "no such folder"
+        )
+        remedy = "finish it with --resume" if "unfinished" in what else "make one with: geosynth train"
+        raise ModelError(what, where=folder, remedy=remedy)
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["kind"] != KIND or content["format"] != FORMAT:
+            raise ModelError(
+                f"holds a {content['kind']} of format {content['format']}, wanted a {KIND} of format {FORMAT}",
+                where=path,
+                remedy="make one with: geosynth train",
+            )
+        if content["hash"] != _content_hash(content):
+            raise ModelError("was changed after it was written", where=path, remedy="copy or train the model again")
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, GeosynthError):
+            raise
+        raise ModelError(f"is damaged ({error})", where=path, remedy="copy or train the model again") from None
+    return content
+
+
+def load_generator(model: str | PathLike[str]) -> Generator:
+    """A generator from its folder, every file checked against its hash before it is read.
+
+    Raises:
+        ModelError: not a generator, or a file is missing or damaged.
+    """
+    folder = resolve(model)
+    content = describe(folder)
+    for name, expected in content["files"].items():
+        path = folder / name
+        if not path.is_file() or file_hash(path) != expected:
+            raise ModelError(
+                "is damaged" if path.is_file() else "is missing", where=path, remedy="copy or train the model again"
+            )
+    try:
+        spec = TileSpec.from_json(content["spec"])
+        scale = BandScale(**{name: tuple(values) for name, values in content["scale"].items()})
+        denoiser = Denoiser.from_pretrained(
+            folder / "denoiser", torch_dtype=torch.float32, use_safetensors=True, low_cpu_mem_usage=False
+        ).eval()
+        scheduler = new_scheduler().from_pretrained(folder / "scheduler")
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ModelError(f"cannot be loaded ({error})", where=folder, remedy="copy or train the model again") from None
+    return Generator(
+        PairPipeline(denoiser, scheduler), spec, scale, content["training"], read_lineage(folder), content["hash"]
+    )
+
+
+@lru_cache(maxsize=2)
+def cached_generator(folder: str, expected_hash: str) -> Generator:
+    """``load_generator``, once a process; the hash is part of the key, so another model is another entry.
+
+    Raises:
+        ModelError: also when the folder now holds another model than the run began with.
+    """
+    generator = load_generator(folder)
+    if generator.hash != expected_hash:
+        raise ModelError("changed while it was in use", where=folder, remedy="run the command again")
+    return generator
+
+
+def save_generator(
+    out: OutputFolder,
+    denoiser: Denoiser,
+    spec: TileSpec,
+    scale: BandScale,
+    training: Mapping[str, Any],
+    lineage: Lineage,
+    *,
+    half: bool = False,
+) -> str:
+    """Write a generator folder.
+
+    Args:
+        out: the claimed folder; not marked complete here.
+        denoiser: weights to save (the moving average, usually).
+        spec, scale, training, lineage: see ``Generator``.
+        half: store the weights in 16 bits. They are loaded as 32 bits again.
+
+    Returns:
+        The content hash, which names the generator in everything it makes.
+    """
+    scratch = out.temporary / "pipeline"
+    network = Denoiser.from_config(denoiser.config)
+    network.load_state_dict(denoiser.state_dict())
+    PairPipeline(network.half() if half else network, new_scheduler()()).save_pretrained(
+        scratch, safe_serialization=True
+    )
+    hashes = {}
+    for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
+        name = path.relative_to(scratch).as_posix()
+        hashes[name] = out.write(name, path.read_bytes())
+    shutil.rmtree(scratch)
+    hashes[LINEAGE] = out.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": KIND,
+        "spec": spec.to_json(),
+        "scale": {name: list(values) for name, values in asdict(scale).items()},
+        "training": dict(training),
+        "files": hashes,
+    }
+    content["hash"] = _content_hash(content)
+    parameters = sum(weight.numel() for weight in denoiser.parameters())
+    out.write("README.md", model_card(spec, training, lineage, content["hash"], parameters))
+    out.write(META, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return str(content["hash"])
+
+
+def _content_hash(content: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in content.items() if key != "hash"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
+def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:
+    """A network for other bands and classes that starts from a trained one.
+
+    Everything between the first and the last layer is kept. In those two, a band takes the weights of the band of the
+    same name, else of the same position, else the mean over all bands; mask bits keep theirs only when the legend is
+    the same, because a bit means something else in another legend, and start anew otherwise.
+    """
+    old = source.pipeline.denoiser
+    config = {key: value for key, value in old.config.items() if not key.startswith("_")}
+    config |= {
+        "image_channels": len(spec.bands),
+        "mask_channels": bit_count(len(spec.legend)),
+        "sample_size": sample_size,
+    }
+    new: Denoiser = Denoiser(**config)
+    weights, fresh = old.state_dict(), new.state_dict()
+    edges = {"unet.conv_in.weight": 1, "unet.conv_out.weight": 0, "unet.conv_out.bias": 0}
+    for name, value in weights.items():
+        if name not in edges:
+            fresh[name].copy_(value)
+    fresh["unet.conv_in.bias"].copy_(weights["unet.conv_in.bias"])
+    same_legend = spec.legend.names == source.spec.legend.names
+    for name, axis in edges.items():
+        before = _by_channel(weights[name], axis, old.patch)
+        after = _by_channel(fresh[name], axis, old.patch)
+        donors = _donor_bands(source.spec, spec)
+        for band, donor in enumerate(donors):
+            after[band] = before[donor] if donor is not None else before[: source.bands].mean(0)
+        if same_legend:
+            after[len(spec.bands) :] = before[source.bands :]
+        fresh[name].copy_(after.flatten(0, 1).movedim(0, axis))
+    return new
+
+
+def _by_channel(weight: torch.Tensor, axis: int, patch: int) -> torch.Tensor:
+    """A weight with its folded channel axis first and split into (channel, patch * patch, ...)."""
+    first = weight.movedim(axis, 0)
+    return first.reshape(-1, patch * patch, *first.shape[1:]).clone()
+
+
+def _donor_bands(source: TileSpec, target: TileSpec) -> list[int | None]:
+    names = [band.name for band in source.bands]
+    same_count = len(names) == len(target.bands)
+    return [
+        names.index(band.name) if band.name in names else position if same_count else None
+        for position, band in enumerate(target.bands)
+    ]

@@ -1,0 +1,219 @@
+"""From a tileset to a generator folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from typing import Any, Literal
+
+import torch
+
+from geosynth.diffusion.batches import TileArrays
+from geosynth.diffusion.codes import bit_count
+from geosynth.diffusion.denoiser import Denoiser
+from geosynth.diffusion.fitting import CHECKPOINT, fit, has_fast_bfloat16
+from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
+from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.training import DiffusionTask, Plan
+from geosynth.errors import ModelError, TilesetError
+from geosynth.events import Events
+from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, file_hash, write_whole
+from geosynth.lineage import Lineage
+from geosynth.noise import mix_seed
+from geosynth.tileset import INDEX, Tile, Tileset
+
+Recipe = Literal["default"]
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train: ``start`` is a generator folder, "base", or None for random weights."""
+
+    steps: int = 4000
+    batch: int = 16
+    learning_rate: float | None = None
+    seed: int = 0
+    start: str | None = None
+    recipe: Recipe = "default"
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What training gave: the generator's hash, its held-out losses, and whether it was there already."""
+
+    hash: str
+    history: tuple[dict[str, float], ...]
+    nothing_to_do: bool = False
+
+
+def tileset_identity(tileset: Tileset) -> dict[str, str]:
+    """What a request says about a tileset: its id and the hashes of its description and index (which hold the hashes
+    of all its files)."""
+    return {
+        "id": tileset.spec.id,
+        "tileset": file_hash(tileset.path / "tileset.json"),
+        "index": file_hash(tileset.path / INDEX),
+    }
+
+
+def train_generator(
+    tiles: str | PathLike[str],
+    request: TrainRequest,
+    out: str | PathLike[str],
+    events: Events,
+    *,
+    rerun: Rerun = "refuse",
+    device: str = "cpu",
+    threads: int | None = None,
+    precision: str = "auto",
+    checkpoint_every: int = 500,
+) -> TrainSummary:
+    """Train a generator on the train split of a tileset, held-out loss on its val split.
+
+    Args:
+        tiles: tileset folder.
+        request: what to train.
+        out: generator folder to write.
+        events: progress, metrics, cancellation.
+        rerun: rules for an existing output.
+        device: "cpu" or "cuda".
+        threads: CPU threads; the number is kept with the run, because it decides the last bits of the weights.
+        precision: "32", "bf16", or "auto" (bf16 where the device is fast at it); kept with the run too.
+        checkpoint_every: steps between checkpoints.
+
+    Raises:
+        TilesetError: no training tiles, or a tile size the network cannot take.
+        ModelError: ``start`` is not a generator.
+        Cancelled: stopped by the user; go on with ``rerun="resume"``.
+    """
+    tileset = Tileset(tiles)
+    start = None if request.start is None else load_generator(request.start)
+    train, held_out = tileset.select("train"), tileset.select("val")
+    if not train:
+        raise TilesetError("has no training tiles", where=tileset.path, remedy="tile more scenes or change --split")
+    if not any(tile.labelled for tile in train):
+        raise TilesetError(
+            "has no labelled training tile", where=tileset.path, remedy="give labels to: geosynth tile --labels"
+        )
+    network = _network(tileset, start, request)
+    asked = {
+        "command": "train",
+        **asdict(request),
+        "start": None if start is None else start.hash,
+        "tiles": tileset_identity(tileset),
+    }
+    with claim(out, asked, rerun) as folder:
+        if folder.complete:
+            return TrainSummary(describe(folder.path)["hash"], (), nothing_to_do=True)
+        machine = _machine(folder, device, threads, precision)
+        before = torch.get_num_threads()
+        torch.set_num_threads(machine["threads"])
+        try:
+            return _train(folder, tileset, train, held_out, network, request, start, events, machine, checkpoint_every)
+        finally:
+            torch.set_num_threads(before)
+
+
+def _train(
+    folder: OutputFolder,
+    tileset: Tileset,
+    train: tuple[Tile, ...],
+    held_out: tuple[Tile, ...],
+    network: Denoiser,
+    request: TrainRequest,
+    start: Generator | None,
+    events: Events,
+    machine: dict[str, Any],
+    checkpoint_every: int,
+) -> TrainSummary:
+    spec = tileset.spec
+    events.log(f"reading {len(train)} training and {len(held_out)} held-out tiles")
+    plan = Plan(steps=request.steps, batch=request.batch, size=spec.tile_size, seed=request.seed)
+    # A warm start must not be shaken out of what it knows.
+    rate = request.learning_rate or plan.learning_rate * (0.5 if start else 1)
+    scale = BandScale(
+        mean=tuple(band.mean for band in tileset.statistics),
+        std=tuple(band.std for band in tileset.statistics),
+        low=tuple(band.min for band in tileset.statistics),
+        high=tuple(band.max for band in tileset.statistics),
+    )
+    task = DiffusionTask(
+        network,
+        _arrays(tileset, train),
+        _arrays(tileset, held_out),
+        scale,
+        len(spec.legend),
+        replace(plan, learning_rate=rate),
+    )
+    history = fit(
+        task,
+        folder.state,
+        events,
+        precision=machine["precision"],
+        accelerator="cpu" if machine["device"] == "cpu" else "gpu",
+        checkpoint_every=checkpoint_every,
+    )
+    lineage = Lineage.of(train, spec.crs_name)
+    # Images of the val split chose nothing but were looked at; only what was learnt from counts as seen.
+    summary: dict[str, Any] = {
+        "recipe": request.recipe,
+        "steps": request.steps,
+        "batch": request.batch,
+        "learning_rate": rate,
+        "seed": request.seed,
+        "started_from": "random weights" if start is None else start.hash,
+        "tileset": spec.id,
+        "precision": machine["precision"],
+    } | (history[-1] if history else {})
+    if start is not None:
+        lineage |= start.lineage
+    content_hash = save_generator(folder, task.average, spec, scale, summary, lineage)
+    (folder.state / CHECKPOINT).unlink(missing_ok=True)
+    folder.finish()
+    events.artifact(folder.path, "generator")
+    return TrainSummary(content_hash, tuple(history))
+
+
+def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -> Denoiser:
+    spec = tileset.spec
+    torch.manual_seed(mix_seed("weights", request.seed))
+    if start is not None:
+        network = adapt(start, spec, spec.tile_size)
+    else:
+        network = Denoiser(
+            image_channels=len(spec.bands),
+            mask_channels=bit_count(len(spec.legend)),
+            sample_size=spec.tile_size,
+            # About 32 x 32 positions inside the network, whatever the tile: the cost of a step stays the same.
+            patch=2 if spec.tile_size <= 96 else 4,
+        )
+    if spec.tile_size % network.multiple:
+        raise TilesetError(
+            f"tiles of {spec.tile_size} px do not fit the network",
+            where=tileset.path,
+            remedy=f"tile again with a --size that {network.multiple} divides",
+        )
+    return network
+
+
+def _arrays(tileset: Tileset, tiles: tuple[Tile, ...]) -> TileArrays:
+    images, valid, masks = tileset.read_all(tiles)
+    return TileArrays(images, masks, valid)
+
+
+def _machine(folder: OutputFolder, device: str, threads: int | None, precision: str) -> dict[str, Any]:
+    """How this run computes: decided at its start and kept, because it is part of the result."""
+    path = folder.state / "machine.json"
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if device != kept["device"]:
+            raise ModelError(
+                f"was begun on {kept['device']}", where=folder.path, remedy=f"resume with --device {kept['device']}"
+            )
+        return kept
+    if precision == "auto":
+        precision = "bf16" if has_fast_bfloat16(device) else "32"
+    machine = {"device": device, "threads": threads or torch.get_num_threads(), "precision": precision}
+    write_whole(path, canonical_json(machine), folder.temporary)
+    return machine

@@ -1,0 +1,83 @@
+"""Whether synthetic tiles may be compared with real ones: they fit them, and nothing behind them saw the test place."""
+
+from __future__ import annotations
+
+import numpy as np
+from shapely import STRtree
+
+from geosynth.errors import LeakError, TilesetError
+from geosynth.events import Events
+from geosynth.lineage import Lineage, read_lineage
+from geosynth.tileset import Split, Tileset
+
+
+def check_fit(real: Tileset, synthetic: Tileset) -> None:
+    """Raise TilesetError when a synthetic tileset has other bands, classes or another pixel size than the real one."""
+    ours, theirs = real.spec, synthetic.spec
+    misfit = ""
+    if [(b.name, b.dtype) for b in ours.bands] != [(b.name, b.dtype) for b in theirs.bands]:
+        shown = (", ".join(f"{b.name} {b.dtype}" for b in spec.bands) for spec in (theirs, ours))
+        misfit = "bands ({}) that are not those of the real tiles ({})".format(*shown)
+    elif [(c.id, c.name) for c in ours.legend.classes] != [(c.id, c.name) for c in theirs.legend.classes]:
+        shown = (", ".join(f"{c.id} {c.name}" for c in spec.legend.classes) for spec in (theirs, ours))
+        misfit = "classes ({}) that are not those of the real tiles ({})".format(*shown)
+    else:
+        same_units = ours.crs == theirs.crs or ours.gsd_m is None or theirs.gsd_m is None
+        sizes = (ours.pixel_size, theirs.pixel_size) if same_units else ((ours.gsd_m,), (theirs.gsd_m,))
+        if not np.allclose(*np.array(sizes, float), rtol=0.01):
+            shown = (" × ".join(f"{v:g}" for v in size) for size in reversed(sizes))  # type: ignore[attr-defined]
+            misfit = "a pixel size ({}) that is not that of the real tiles ({})".format(*shown)
+    if misfit:
+        raise TilesetError(
+            f"has {misfit}", where=synthetic.path, remedy="generate it with a model trained on the real tiles"
+        )
+    if not synthetic.select(labelled=True):
+        raise TilesetError("has no labelled tiles to learn from", where=synthetic.path, remedy="generate tiles first")
+
+
+def check_leak(real: Tileset, synthetic: Tileset, arm: str, events: Events) -> None:
+    """Raise LeakError when anything behind a synthetic tileset saw test tiles; warn for val, or where nobody knows."""
+    tests = [tile for tile in real.tiles if tile.split == "test"]
+    leaked = seen_by(synthetic, real, "test")
+    if leaked:
+        raise LeakError(
+            f"arm '{arm}' is not a fair comparison: what made its synthetic tiles saw {len(leaked)} of the {len(tests)}"
+            f" test tiles ({', '.join(leaked[:3])}{' …' if len(leaked) > 3 else ''})",
+            where=synthetic.path,
+            remedy="train the generator on the training split of these tiles, and generate again",
+        )
+    validation = seen_by(synthetic, real, "val")
+    if validation:
+        events.warn(
+            f"arm '{arm}': what made {synthetic.path.name} saw {len(validation)} validation tiles; where training stops"
+            " early or is tuned on them, the arm looks better than it is"
+        )
+    if is_unexplained(synthetic):
+        events.warn(
+            f"arm '{arm}': {synthetic.path.name} does not say what its generator saw; a leak cannot be ruled out"
+        )
+
+
+def seen_by(synthetic: Tileset, real: Tileset, split: Split) -> list[str]:
+    """Ids of the real tiles of ``split`` (rejected ones too) that a synthetic tileset has to do with, sorted.
+
+    That is: tiles its generator saw, images that are in it themselves, and places whose masks were painted over.
+    """
+    tiles = [tile for tile in real.tiles if tile.split == split]
+    crs = real.spec.crs_name
+    behind = read_lineage(synthetic.path) | Lineage.of(synthetic.tiles, synthetic.spec.crs_name)
+    seen = set(behind.overlap(tiles, crs))
+    donors = [tile.geometry for tile in synthetic.tiles if tile.placement == "donor"]
+    if donors and synthetic.spec.crs_name == crs:
+        tree = STRtree(donors)
+        for tile in tiles:
+            touched = tree.query(tile.geometry, predicate="intersects")
+            if any(donors[i].intersection(tile.geometry).area > 0 for i in touched):
+                seen.add(tile.id)
+    return sorted(seen)
+
+
+def is_unexplained(synthetic: Tileset) -> bool:
+    """Whether a tileset holds generated tiles but no record of what their generator saw."""
+    made = any("generated" in (tile.image_origin, tile.mask_origin) for tile in synthetic.tiles)
+    return made and not read_lineage(synthetic.path).seen

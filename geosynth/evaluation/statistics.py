@@ -1,0 +1,122 @@
+"""What follows from a few repeated runs, and what does not. Pure functions over numbers.
+
+Runs differ by their seed. The seed moves the training (first weights, order of tiles), nothing else: intervals here
+speak of retraining on the same tiles and testing on the same tiles, not of other places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+FEWEST_SEEDS = 3
+"""Below this many paired runs nothing is claimed: an interval from two runs is 13 standard errors wide."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over runs and its standard error; the error is None for a single run."""
+
+    mean: float
+    standard_error: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences, its standard error and t-interval (``low``, ``high``); None where unknowable.
+
+    ``confidence`` is the interval's level, 0..1.
+    """
+
+    mean: float
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    count: int
+    confidence: float = 0.95
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and standard error (sample standard deviation over √n). Raises ValueError for no values."""
+    if not values:
+        raise ValueError("no values to take the mean of")
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count == 1:
+        return Estimate(mean, None, 1)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    return Estimate(mean, math.sqrt(variance / count), count)
+
+
+def paired_difference(
+    arm: Mapping[int, float], reference: Mapping[int, float], confidence: float = 0.95
+) -> Difference | None:
+    """Arm minus reference over the seeds both were run with; None when they share none.
+
+    Paired, because two runs of one seed share more than two runs of two seeds: pairing removes that part of the noise.
+
+    Args:
+        arm: score by seed.
+        reference: score by seed.
+        confidence: level of Student's t-interval (n − 1 degrees of freedom), between 0 and 1.
+    """
+    shared = sorted(arm.keys() & reference.keys())
+    if not shared:
+        return None
+    mean = estimate([arm[seed] - reference[seed] for seed in shared])
+    if mean.standard_error is None:
+        return Difference(mean.mean, None, None, None, 1, confidence)
+    reach = float(stats.t.ppf((1 + confidence) / 2, mean.count - 1)) * mean.standard_error
+    return Difference(mean.mean, mean.standard_error, mean.mean - reach, mean.mean + reach, mean.count, confidence)
+
+
+def is_beyond_noise(difference: Difference | None) -> bool:
+    """Whether enough runs agree that the interval leaves out zero. Never from fewer than ``FEWEST_SEEDS`` runs."""
+    if difference is None or difference.count < FEWEST_SEEDS or not difference.standard_error:
+        return False
+    assert difference.low is not None and difference.high is not None
+    return difference.low > 0 or difference.high < 0
+
+
+def verdict(name: str, reference: str, difference: Difference | None, score: str = "mean IoU") -> str:
+    """One or two sentences: what the difference of ``name`` to ``reference`` shows, and what it leaves open."""
+    if difference is None:
+        return f"Nothing can be said of “{name}”: it shares no seed with “{reference}”."
+    mean, count = difference.mean, difference.count
+    seeds = f"{count} seed" + ("s" if count > 1 else "")
+    if count < FEWEST_SEEDS:
+        way = "the same as" if mean == 0 else f"{abs(mean):.3f} {'higher' if mean > 0 else 'lower'} than"
+        return (
+            f"Too few seeds to say whether “{name}” differs from “{reference}”: with {seeds} its {score} was {way} that"
+            f" of “{reference}”, which may well be chance. Run at least {FEWEST_SEEDS} seeds."
+        )
+    if not difference.standard_error:
+        return (
+            f"Nothing can be said of “{name}”: its {score} differs from “{reference}” by exactly {signed(mean)} in all"
+            f" {seeds}, so the seeds do not show how much chance there is."
+        )
+    assert difference.low is not None and difference.high is not None
+    numbers = (
+        f"{difference.confidence:.0%} interval {signed(difference.low)} to {signed(difference.high)}, {seeds}"
+    )
+    if is_beyond_noise(difference):
+        way = "better" if mean > 0 else "worse"
+        return (
+            f"“{name}” is {way} than “{reference}” by {abs(mean):.3f} ± {difference.standard_error:.3f} {score}"
+            f" ({numbers}). It does not follow that it is so on other places or with other networks."
+        )
+    return (
+        f"No difference beyond noise between “{name}” and “{reference}”: {signed(mean)} ±"
+        f" {difference.standard_error:.3f} {score} ({numbers}). It does not follow that there is none: every difference"
+        " inside the interval fits these runs."
+    )
+
+
+def signed(value: float) -> str:
+    """With a sign, three decimals and a true minus; zero has no sign."""
+    text = f"{abs(value):.3f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"

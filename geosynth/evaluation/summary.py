@@ -1,0 +1,63 @@
+"""Runs put together: each arm's scores over its seeds, and how it differs from real tiles only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from geosynth.evaluation.experiment import Arm, RunResult
+from geosynth.evaluation.statistics import Difference, Estimate, estimate, paired_difference, verdict
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm over its seeds; ``iou`` by class in legend order, None for a class that never came up in the test.
+
+    ``difference`` and ``verdict`` compare it with the real-only arm; None and empty for that arm itself.
+    """
+
+    arm: Arm
+    runs: tuple[RunResult, ...]
+    mean_iou: Estimate
+    mean_f1: Estimate
+    iou: tuple[Estimate | None, ...]
+    difference: Difference | None
+    verdict: str
+
+
+def reference_arm(arms: Sequence[Arm]) -> Arm | None:
+    """The arm the others are compared with: the first that learns from real tiles only."""
+    return next((arm for arm in arms if arm.real and not arm.synthetic), None)
+
+
+def summarise(arms: Sequence[Arm], results: Sequence[RunResult]) -> list[ArmSummary]:
+    """One summary an arm that has runs, in the order of ``arms``."""
+    runs = {arm.name: tuple(result for result in results if result.arm == arm.name) for arm in arms}
+    reference = reference_arm(arms)
+    base = {run.seed: run.mean_iou for run in runs[reference.name]} if reference else {}
+    summaries = []
+    for arm in arms:
+        own = runs[arm.name]
+        if not own:
+            continue
+        difference, words = None, ""
+        if reference is not None and arm is not reference:
+            difference = paired_difference({run.seed: run.mean_iou for run in own}, base)
+            words = verdict(arm.name, reference.name, difference)
+        summaries.append(
+            ArmSummary(
+                arm,
+                own,
+                estimate([run.mean_iou for run in own]),
+                estimate([run.mean_f1 for run in own]),
+                tuple(_class_estimate([run.iou[k] for run in own]) for k in range(len(own[0].iou))),
+                difference,
+                words,
+            )
+        )
+    return summaries
+
+
+def _class_estimate(values: Sequence[float | None]) -> Estimate | None:
+    known = [value for value in values if value is not None]
+    return estimate(known) if known else None

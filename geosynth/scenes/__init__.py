@@ -1,0 +1,1 @@
+"""Whole rasters: windows read out of scenes, labels brought onto their pixels, class rasters written."""
