@@ -12,15 +12,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from geosynth import __version__
 from geosynth.errors import OutputError
 
 STATE = ".geosynth"
@@ -138,7 +142,21 @@ def _take(folder: Path, state: Path, asked: str, rerun: Rerun) -> OutputFolder:
             (state / name).mkdir(exist_ok=True)
         if earlier is None:
             write_whole(request, asked, state / "tmp")
+        _note_run(state / "log" / "runs.jsonl")
     return OutputFolder(folder, complete=done, resumed=earlier is not None and not done)
+
+
+def _note_run(log: Path) -> None:
+    """Who wrote here, when and where: the only place for what may differ between equal runs."""
+    run = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "version": __version__,
+        "command": sys.argv,
+    }
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(run, ensure_ascii=False) + "\n")
 
 
 def _empty(folder: Path) -> None:

@@ -23,6 +23,7 @@ from geosynth.errors import TilesetError
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for
+from geosynth.scenes.targets import same_crs
 from geosynth.tileset import BandStatistics, Split, Tile, Tileset
 
 MEMORY_LIMIT = 2 << 30
@@ -74,8 +75,7 @@ def pairs_of(tileset: Tileset, split: Split) -> list[Pair]:
 def check_compatible(first: Tileset, second: Tileset) -> None:
     """Raise TilesetError, naming both folders and the difference, unless one network can be trained on both."""
     a, b = first.spec, second.spec
-    same_crs = a.crs == b.crs
-    sizes_a: Any = a.pixel_size if same_crs or a.gsd_m is None or b.gsd_m is None else (a.gsd_m,)
+    sizes_a: Any = a.pixel_size if same_crs(a.crs, b.crs) or a.gsd_m is None or b.gsd_m is None else (a.gsd_m,)
     sizes_b: Any = b.pixel_size if sizes_a is a.pixel_size else (b.gsd_m,)
     close = all(abs(x - y) <= PIXEL_SIZE_TOLERANCE * x for x, y in zip(sizes_a, sizes_b, strict=True))
     compared = [

@@ -28,7 +28,9 @@ def arms_chart(summaries: Sequence[ArmSummary]) -> str:
     """Mean IoU of each arm with ± one standard error, and every run as a tick; a marker shape an arm."""
     scores = [run.mean_iou for summary in summaries for run in summary.runs]
     ends = [
-        summary.mean_iou.mean + side * (summary.mean_iou.standard_error or 0) for summary in summaries for side in (-1, 1)
+        summary.mean_iou.mean + side * (summary.mean_iou.standard_error or 0)
+        for summary in summaries
+        for side in (-1, 1)
     ]
     marks = ticks(min(scores + ends), max(scores + ends))
     row, top = 58, 12

@@ -66,8 +66,9 @@ def coloured(mask: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
     """Class ids (H, W) in the legend's colours, RGB uint8 (H, W, 3); unknown is hatched in light grey."""
     colours = legend.color_table()[mask]
     rows, cols = np.indices(mask.shape)
-    hatch = np.where(((rows + cols) % 6 < 2)[..., None], 205, 238).astype(np.uint8)
-    return np.where((mask == UNKNOWN)[..., None], hatch, colours)
+    hatch = np.where((rows + cols) % 6 < 2, 205, 238).astype(np.uint8)[..., None]
+    drawn: NDArray[np.uint8] = np.where(np.equal(mask, UNKNOWN)[..., None], hatch, colours)
+    return drawn
 
 
 def overlaid(
@@ -78,9 +79,10 @@ def overlaid(
     edge = np.zeros(mask.shape, bool)
     edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
     edge[:-1] |= mask[:-1] != mask[1:]
-    weight = np.where(edge, 1.0, opacity) * (mask != UNKNOWN)
-    mixed = rgb * (1 - weight[..., None]) + colours * weight[..., None]
-    return np.rint(mixed).astype(np.uint8)
+    weight = (np.where(edge, 1.0, opacity) * (mask != UNKNOWN))[..., None]
+    mixed = rgb * (1 - weight) + colours * weight
+    result: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
+    return result
 
 
 def choose(tiles: Sequence[Tile], count: int, seed: int) -> list[Tile]:

@@ -17,9 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosynth.errors import GeosynthError, TilesetError
-from geosynth.evaluation.fairness import check_fit, check_leak
+from geosynth.evaluation.fairness import check_leak
 from geosynth.events import Events
 from geosynth.folders import OutputFolder
+from geosynth.samples import TilesetDataModule, check_compatible
+from geosynth.segmentation.metrics import confusion, scores
+from geosynth.segmentation.networks import build_network, choose_device
+from geosynth.segmentation.segmenter import load_segmenter
+from geosynth.segmentation.training import SegmenterPlan, train_segmenter
 from geosynth.tileset import Tileset
 
 REAL = "real"
@@ -53,83 +58,154 @@ class ExperimentPlan:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What one run gives: counts of test pixels int64 (K, K), rows truth; and how many pairs it learned from."""
+
+    confusion: NDArray[np.int64]
+    real_pairs: int
+    synthetic_pairs: int
+
+
+@dataclass(frozen=True)
 class RunResult:
-    """One trained and tested segmenter: ``confusion`` counts test pixels, rows truth, columns prediction."""
+    """One trained and tested segmenter.
+
+    ``confusion`` counts test pixels, rows truth. ``iou`` (0..1, legend order) is None for classes the test tiles do not
+    show. The means are over the classes they do show, so that they are means of the same classes in every run.
+    """
 
     arm: str
     seed: int
+    real_pairs: int
+    synthetic_pairs: int
     confusion: tuple[tuple[int, ...], ...]
     mean_iou: float
     mean_f1: float
     iou: tuple[float | None, ...]
 
+    @classmethod
+    def of(cls, arm: str, seed: int, trial: Trial) -> RunResult:
+        """The scores of a trial."""
+        found = scores(trial.confusion)
+        there = [k for k, pixels in enumerate(found.pixels) if pixels]
+        return cls(
+            arm,
+            seed,
+            trial.real_pairs,
+            trial.synthetic_pairs,
+            tuple(tuple(row) for row in trial.confusion.tolist()),
+            float(np.mean([found.iou[k] for k in there])),
+            float(np.mean([found.f1[k] for k in there])),
+            tuple(found.iou[k] if k in there else None for k in range(len(found.iou))),
+        )
 
-Run = Callable[[Path, Arm, int, ExperimentPlan, Path, Events], NDArray[np.int64]]
-"""Trains arm and seed on the tiles, into a folder, and returns the confusion matrix on their test split."""
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RunResult:
+        """From what ``dataclasses.asdict`` made of one, through JSON."""
+        rows = tuple(tuple(row) for row in content["confusion"])
+        return cls(**{**content, "confusion": rows, "iou": tuple(content["iou"])})
+
+
+Run = Callable[[Arm, int, Path, Events], Trial]
+"""Trains one arm with one seed into a folder, and tests it on the real test tiles."""
 
 
 def standard_arms(synthetic: Mapping[str, Path], ratio: float | None = None) -> tuple[Arm, ...]:
     """Real only; and for each named synthetic tileset: it alone, and real and it together at ``ratio``."""
     arms = [Arm(REAL)]
     for name, path in synthetic.items():
-        arms += [Arm(f"{name} only", (Path(path),), None, real=False), Arm(f"{REAL} + {name}", (Path(path),), ratio)]
+        arms += [Arm(name, (Path(path),), None, real=False), Arm(f"{REAL} + {name}", (Path(path),), ratio)]
     return tuple(arms)
 
 
-def check_experiment(tiles: Tileset, plan: ExperimentPlan, events: Events) -> None:
+def check(tiles: Tileset, plan: ExperimentPlan, events: Events) -> None:
     """Refuse what cannot be run or would be unfair, before anything is written or trained.
 
     Raises:
-        GeosynthError: no arms or seeds, names or seeds used twice, or an arm with nothing to learn from.
-        TilesetError: no labelled test or training tiles, or a synthetic tileset that does not fit the real one.
+        GeosynthError: no arms, names or seeds used twice, or an arm with nothing to learn from.
+        TilesetError: no labelled test or training tiles where something is to be trained, or a synthetic tileset that
+            does not fit the real one.
         LeakError: something behind an arm's synthetic tiles saw test tiles.
     """
     slugs = [slug(arm.name) for arm in plan.arms]
-    if not plan.arms or not plan.seeds:
-        raise GeosynthError("an experiment needs at least one arm and one seed")
+    if not plan.arms:
+        raise GeosynthError("an experiment needs at least one arm")
     if len(set(slugs)) < len(slugs) or len(set(plan.seeds)) < len(plan.seeds) or "" in slugs:
         raise GeosynthError("each arm needs a name of its own and each seed may be given once", remedy="rename an arm")
-    if not tiles.select("test", labelled=True):
+    if plan.seeds and not tiles.select("test", labelled=True):
         raise TilesetError(
             "has no labelled tiles in split=test", where=tiles.path, remedy="tile again with a test part (--split)"
         )
+    checked = set[Path]()
     for arm in plan.arms:
-        if arm.real and not tiles.select("train", labelled=True):
+        if plan.seeds and arm.real and not tiles.select("train", labelled=True):
             raise TilesetError("has no labelled tiles in split=train", where=tiles.path, remedy="label some tiles")
         if not arm.real and not arm.synthetic:
             raise GeosynthError(f"arm '{arm.name}' has no tiles to learn from", remedy="give it synthetic tiles")
         for path in arm.synthetic:
-            synthetic = Tileset(path)
-            check_fit(tiles, synthetic)
-            check_leak(tiles, synthetic, arm.name, events)
+            if path not in checked:
+                synthetic = Tileset(path)
+                check_compatible(tiles, synthetic)
+                check_leak(tiles, synthetic, arm.name, events)
+                checked.add(path)
+
+
+def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int | None = None, device: str = "auto") -> Run:
+    """The run of a real experiment: trains a segmenter, tests it on the real test split.
+
+    All arms are checked here, so that the last one does not fail after hours of training.
+
+    Raises:
+        ModelError: a number of the plan is out of range; no such network or device.
+        TilesetError: an arm has too few tiles for its ratio.
+    """
+    choose_device(device)
+    build_network(plan.architecture, plan.encoder, len(real.spec.bands), len(real.spec.legend))
+    for arm in plan.arms:
+        settings = segmenter_plan(plan, arm, plan.seeds[0])
+        TilesetDataModule(real, [Tileset(path) for path in arm.synthetic], ratio=settings.ratio, real=arm.real)
+
+    def run(arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
+        learned = train_segmenter(
+            real.path,
+            arm.synthetic,
+            segmenter_plan(plan, arm, seed),
+            folder,
+            events,
+            rerun="resume",
+            threads=threads,
+            device=device,
+            real=arm.real,
+        )
+        matrix = confusion(load_segmenter(folder, device), real, "test", events)
+        return Trial(matrix, learned.real_pairs, learned.synthetic_pairs)
+
+    return run
+
+
+def segmenter_plan(plan: ExperimentPlan, arm: Arm, seed: int) -> SegmenterPlan:
+    """How one arm is trained with one seed; arms differ in their tiles only."""
+    return SegmenterPlan(plan.architecture, plan.encoder, plan.steps, plan.batch, plan.learning_rate, seed, arm.ratio)
 
 
 def run_experiment(
-    tiles: Path,
-    plan: ExperimentPlan,
-    out: OutputFolder,
-    events: Events,
-    *,
-    run: Run,
-    keep: bool = False,
+    plan: ExperimentPlan, run: Run, out: OutputFolder, events: Events, *, keep: bool = False
 ) -> list[RunResult]:
-    """Train and test every arm with every seed; runs already in the journal are not run again.
+    """Train and test every arm with every seed; runs that are in the journal are not run again.
 
     Args:
-        tiles: the real tileset.
-        plan: what is compared.
-        out: claimed by the caller; segmenters are made under ``runs/`` and removed when tested unless ``keep``.
-        events: told the progress in runs, asked between runs whether to stop.
-        run: trains and tests one arm and seed, for example from ``trainer``.
+        plan: what is compared; see ``check``.
+        run: trains and tests one arm with one seed, see ``segmenter_run``.
+        out: claimed by the caller; segmenters are made under ``runs/`` and removed when tested, unless ``keep``.
+        events: told the progress in runs and each score, asked between runs whether to stop.
         keep: leave the segmenters there.
 
     Returns:
         Results in the order of arms, then seeds.
 
     Raises:
-        GeosynthError, TilesetError, LeakError: see ``check_experiment``.
+        Cancelled: stopped by the user; finished runs are kept.
     """
-    check_experiment(Tileset(tiles), plan, events)
     done = out.records()
     todo = [(arm, seed) for arm in plan.arms for seed in plan.seeds]
     results = []
@@ -141,13 +217,14 @@ def run_experiment(
         if task not in done:
             folder.parent.mkdir(exist_ok=True)
             with events.task(task):
-                confusion = run(tiles, arm, seed, plan, folder, events)
-            done[task] = asdict(result_of(arm.name, seed, confusion))
-            out.record(task, done[task])
+                result = RunResult.of(arm.name, seed, run(arm, seed, folder, events))
+            out.record(task, asdict(result))
+        else:
+            result = RunResult.from_json(done[task])
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-        results.append(result_from(done[task]))
-        events.metric(f"mean_iou {arm.name}", results[-1].mean_iou, seed)
+        events.metric(f"mean_iou {arm.name}", result.mean_iou, seed)
+        results.append(result)
     if not keep:
         shutil.rmtree(out.path / "runs", ignore_errors=True)
     events.progress(len(todo), len(todo), "runs")

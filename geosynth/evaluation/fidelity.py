@@ -92,8 +92,8 @@ def copy_check(real: Tileset, synthetic: Tileset, events: Events, limit: int = 2
     made = made[:: max(1, -(-len(made) // limit))]
     if not train or not made:
         return None
-    split = next((name for name in ("val", "test") if real.select(name)), "")
-    held_out = real.select(split)[:limit] if split else ()
+    held_out = (real.select("val") or real.select("test"))[:limit]
+    split = held_out[0].split if held_out else ""
     total = len(train) + len(made) + len(held_out)
     known = thumbnails(real, train, real.statistics, events, 0, total)
     distances, where = nearest(
@@ -136,7 +136,8 @@ def _averaging(length: int, side: int) -> NDArray[np.float64]:
     edges = np.arange(side + 1) * (length / side)
     low = np.maximum(edges[:-1, None], np.arange(length))
     high = np.minimum(edges[1:, None], np.arange(length) + 1)
-    return np.clip(high - low, 0, None) * (side / length)
+    weights: NDArray[np.float64] = np.clip(high - low, 0, None) * (side / length)
+    return weights
 
 
 def nearest(

@@ -20,10 +20,10 @@ from geosynth.evaluation.experiment import ExperimentPlan, RunResult
 from geosynth.evaluation.fairness import is_unexplained, seen_by
 from geosynth.evaluation.fidelity import CopyCheck, class_shares, copy_check, presence, total_variation
 from geosynth.evaluation.statistics import Estimate, signed
-from geosynth.evaluation.summary import ArmSummary, summarise
+from geosynth.evaluation.summary import ArmSummary, headline, summarise
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, file_hash
-from geosynth.tileset import INDEX, Tile, Tileset
+from geosynth.tileset import INDEX, SPLITS, Split, Tile, Tileset
 
 SHOWN, NEAREST = 12, 6
 """Pairs in each contact sheet; nearest neighbours shown."""
@@ -33,7 +33,7 @@ def write_report(
     out: OutputFolder,
     real: Tileset,
     synthetic: Mapping[str, Tileset],
-    plan: ExperimentPlan | None,
+    plan: ExperimentPlan,
     results: Sequence[RunResult],
     events: Events,
 ) -> None:
@@ -43,11 +43,11 @@ def write_report(
         out: the claimed folder.
         real: the real tileset.
         synthetic: the synthetic ones by the name shown.
-        plan: what was run; None for a report about the tiles alone.
+        plan: what was run.
         results: its runs; empty for a report about the tiles alone.
         events: told the progress and what was written.
     """
-    summaries = summarise(plan.arms, results) if plan is not None and results else []
+    summaries = summarise(plan.arms, results)
     content = _content(real, synthetic, plan, summaries, events)
     if summaries:
         out.write("runs.csv", runs_csv(results, real.spec.legend.names))
@@ -72,7 +72,7 @@ def runs_csv(results: Sequence[RunResult], names: Sequence[str]) -> str:
 def _content(
     real: Tileset,
     synthetic: Mapping[str, Tileset],
-    plan: ExperimentPlan | None,
+    plan: ExperimentPlan,
     summaries: Sequence[ArmSummary],
     events: Events,
 ) -> dict[str, Any]:
@@ -82,23 +82,24 @@ def _content(
     base = choose(train or real.select(), SHOWN, 0)
     sets = [_set(name, real, other, stretch, events) for name, other in synthetic.items()]
     reference = next((entry.arm.name for entry in summaries if entry.difference is None and not entry.verdict), None)
-    counts = ", ".join(f"{len(real.select(split, labelled=True))} {split}" for split in ("train", "val", "test"))
-    made = ", ".join(f"“{name}” ({len(other.select())})" for name, other in synthetic.items())
+    purposes: tuple[tuple[Split, str], ...] = (("train", "training"), ("val", "validation"), ("test", "testing"))
+    counts = ", ".join(f"{len(real.select(split, labelled=True)):,} for {purpose}" for split, purpose in purposes)
+    made = ", ".join(f"“{name}” ({len(other.select()):,})" for name, other in synthetic.items())
     spec = real.spec
     scale = "" if spec.gsd_m is None else f" at {spec.gsd_m:g} m per pixel"
     lead = (
-        f"Real tiles: {counts}, labelled, of {spec.tile_size} × {spec.tile_size} px{scale} in {len(spec.legend)} classes."
-        f" Synthetic tiles: {made or 'none'}."
+        f"Labelled real tiles: {counts}; each {spec.tile_size} × {spec.tile_size} px{scale} in"
+        f" {len(spec.legend)} classes. Synthetic pairs: {made or 'none'}."
     )
     return {
         "version": __version__,
         "title": "Do the synthetic tiles help?" if summaries else "What do the synthetic tiles look like?",
         "lead": lead,
-        "headline": _headline(summaries, sets),
+        "headline": [*headline(summaries), *(entry["short"] for entry in sets)],
         "warnings": _warnings(real, synthetic),
         "method": _method(plan, summaries),
         "reference": reference if len(summaries) > 1 else None,
-        "arms": [_arm(entry, real, synthetic) for entry in summaries],
+        "arms": [_arm(entry) for entry in summaries],
         "arms_chart": arms_chart(summaries) if summaries else "",
         "classes": _classes(real, summaries),
         "legend": spec.legend.classes,
@@ -106,64 +107,48 @@ def _content(
         "real_note": f"{len(base)} of {len(train or real.select())} training tiles",
         "synthetic": sets,
         "limits": _limits(plan, summaries),
-        "command": _command(plan, synthetic, bool(summaries)),
+        "command": _command(plan, synthetic),
         "provenance": _provenance(real, synthetic),
     }
-
-
-def _headline(summaries: Sequence[ArmSummary], sets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Mixtures with real tiles first: they answer the question most people have."""
-    ordered = sorted((entry for entry in summaries if entry.verdict), key=lambda entry: not entry.arm.real)
-    sentences = [entry.verdict for entry in ordered]
-    if not sentences:
-        sentences = ["No segmenter was trained for this report: whether the tiles help was not measured."]
-    return sentences + [set_["short"] for set_ in sets]
 
 
 def _warnings(real: Tileset, synthetic: Mapping[str, Tileset]) -> list[str]:
     found = []
     for name, other in synthetic.items():
         if is_unexplained(other):
-            found.append(f"“{name}” does not say what its generator saw. That it saw the test tiles cannot be ruled out.")
-        for split in ("test", "val"):
-            seen = seen_by(other, real, "test" if split == "test" else "val")
+            found.append(
+                f"“{name}” does not say what its generator saw. That it saw the test tiles cannot be ruled out."
+            )
+        for split in SPLITS[1:]:
+            seen = seen_by(other, real, split)
             if seen:
                 found.append(f"What made “{name}” saw {len(seen)} of the real tiles in split={split}.")
     return found
 
 
-def _method(plan: ExperimentPlan | None, summaries: Sequence[ArmSummary]) -> str:
-    if plan is None or not summaries:
+def _method(plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> str:
+    if not summaries:
         return ""
     seeds = f"{len(plan.seeds)} seed" + ("s" if len(plan.seeds) > 1 else "")
     return (
-        f"Each arm trained the same network ({plan.architecture} with a {plan.encoder} encoder) from {seeds}, for the"
-        f" same {plan.steps:,} optimiser steps of {plan.batch} tiles, and was tested on the same real tiles. Only the"
-        " training tiles differ."
+        f"Each arm trained the same network ({plan.architecture} with a {plan.encoder} encoder, from random weights)"
+        f" with {seeds}, for the same {plan.steps:,} optimiser steps of {plan.batch} tiles, and was tested on the same"
+        " real tiles. Only the training tiles differ."
     )
 
 
-def _arm(entry: ArmSummary, real: Tileset, synthetic: Mapping[str, Tileset]) -> dict[str, Any]:
-    labelled = len(real.select("train", labelled=True))
-    given = sum(
-        len(other.select(labelled=True)) for other in synthetic.values() if other.path in entry.arm.synthetic
-    )
-    ratio = entry.arm.ratio
-    used = "–" if not given else f"{given:,}"
-    if given and ratio is not None:
-        used = f"R = {ratio:g}"
-    difference = entry.difference
+def _arm(entry: ArmSummary) -> dict[str, Any]:
+    difference, run = entry.difference, entry.runs[0]
+    ends = None if difference is None or difference.low is None or difference.high is None else difference
     return {
         "name": entry.arm.name,
-        "real": f"{labelled:,}" if entry.arm.real else "–",
-        "synthetic": used,
+        "real": f"{run.real_pairs:,}" if run.real_pairs else "–",
+        "synthetic": f"{run.synthetic_pairs:,}" if run.synthetic_pairs else "–",
         "runs": len(entry.runs),
         "iou": shown(entry.mean_iou),
         "f1": shown(entry.mean_f1),
         "difference": "–" if difference is None else f"{signed(difference.mean)}{_error(difference.standard_error)}",
-        "interval": "–"
-        if difference is None or difference.low is None or difference.high is None
-        else f"{signed(difference.low)} to {signed(difference.high)}",
+        "interval": "–" if ends is None else f"{signed(ends.low or 0)} to {signed(ends.high or 0)}",
     }
 
 
@@ -188,16 +173,23 @@ def _set(name: str, real: Tileset, other: Tileset, stretch: Stretch, events: Eve
     check = copy_check(real, other, events)
     rows, shares_words, apart = _shares(name, real.select("train", labelled=True), tiles, real)
     share = None if check is None else check.share_nearer
-    short = [f"“{name}”:"]
-    short.append("class shares were not compared" if apart is None else f"class shares differ from the real ones by {percent(apart)} of the pixels")
-    short.append("copying could not be judged." if share is None else f"{percent(share)} of its images come suspiciously near a training tile (about 1 % is normal).")
+    alike = (
+        "class shares were not compared"
+        if apart is None
+        else f"its class shares differ by {percent(apart)} of the pixels"
+    )
+    near = (
+        "copying could not be judged"
+        if share is None
+        else f"{percent(share)} of its images come suspiciously near a training tile (about 1\u00a0% is normal)"
+    )
     return {
         "name": name,
         "sheet": _data(mosaic(other, drawn, stretch, columns=3)) if drawn else "",
         "note": f"{len(drawn)} of {len(tiles)}",
         "shares": rows,
         "shares_words": shares_words,
-        "short": f"{short[0]} {short[1]}; {short[2]}",
+        "short": f"“{name}”: {alike}; {near}.",
         "copy_words": _copy_words(check, name),
         "copy_chart": _copy_chart(check, name),
         "nearest": [] if check is None else _nearest(check, real, other, stretch),
@@ -226,7 +218,10 @@ def _shares(
         }
         for k, entry in enumerate(real.spec.legend.classes)
     ]
-    words = f"{percent(apart)} of the pixels of “{name}” would have to change class to give the shares of the real training tiles."
+    words = (
+        f"{percent(apart)} of the pixels of “{name}” would have to change class to give the shares of"
+        " the real training tiles."
+    )
     return rows, words, apart
 
 
@@ -245,8 +240,8 @@ def _copy_words(check: CopyCheck | None, name: str) -> str:
     return (
         f"{percent(check.share_nearer)} of {count:,} synthetic images are nearer to a training tile than the 1st"
         f" percentile ({check.threshold:.2f}) of {len(check.held_out):,} real {check.held_out_split} tiles, which the"
-        f" generator cannot have copied. About 1 % is what equally varied tiles would give; much more speaks for copying"
-        f" or for too little variety.{few}"
+        f" generator cannot have copied. About 1 % is what equally varied tiles would give; much more speaks for"
+        f" copying or for too little variety.{few}"
     )
 
 
@@ -271,14 +266,16 @@ def _nearest(check: CopyCheck, real: Tileset, other: Tileset, stretch: Stretch) 
     return pairs
 
 
-def _limits(plan: ExperimentPlan | None, summaries: Sequence[ArmSummary]) -> list[str]:
+def _limits(plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> list[str]:
     limits = []
-    if plan is not None and summaries:
+    if summaries:
         limits = [
             "The encoders start from scratch, without pretrained weights. That can flatter the gain from more tiles: a"
             " pretrained encoder knows part of what they teach.",
-            "Seeds repeat the training only. One generator, one draw of synthetic tiles and one set of test tiles were"
-            " used; intervals do not cover how results differ on other places.",
+            "Seeds repeat the training only. One generator and one set of test tiles were used; the intervals do not"
+            " cover how results differ on other places or with another generator.",
+            "In every arm, the synthetic-only ones too, the weights kept are those that did best on the real"
+            " validation tiles, where there are any.",
             "Arms were given equal optimiser steps. An arm with more tiles sees each of them less often, and a longer"
             " training may turn the order.",
         ]
@@ -290,26 +287,25 @@ def _limits(plan: ExperimentPlan | None, summaries: Sequence[ArmSummary]) -> lis
     return [
         *limits,
         "Equal class shares do not make the shapes and neighbourhoods right; look at the pairs.",
-        "The copy check sees thumbnails of whole tiles. Copied parts of tiles go unnoticed, and plain tiles (water, fields)"
-        " are near each other without being copies.",
+        "The copy check sees thumbnails of whole tiles. Copied parts of tiles go unnoticed, and plain tiles (water,"
+        " fields) are near each other without being copies.",
     ]
 
 
-def _command(plan: ExperimentPlan | None, synthetic: Mapping[str, Tileset], ran: bool) -> str:
-    names = "".join(f" --arm {_quoted(name)}={other.spec.id}" for name, other in synthetic.items())
-    if plan is None or not ran:
-        return f"geosynth evaluate TILES{names} --out REPORT --seeds 0"
-    ratios = {arm.ratio for arm in plan.arms if arm.ratio is not None}
-    ratio = f" --ratio {ratios.pop():g}" if len(ratios) == 1 else ""
-    return (
-        f"geosynth evaluate TILES{names} --out REPORT{ratio} --seeds {len(plan.seeds)} --steps {plan.steps}"
-        f" --batch {plan.batch} --arch {plan.architecture} --encoder {plan.encoder}"
+def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset]) -> str:
+    names = "".join(f" --arm {_quoted(f'{name}={other.spec.id}')}" for name, other in synthetic.items())
+    ratio = next((f" --ratio {arm.ratio:g}" for arm in plan.arms if arm.ratio is not None), "")
+    training = (
+        f" --steps {plan.steps} --batch {plan.batch} --arch {plan.architecture} --encoder {plan.encoder}"
         f" --learning-rate {plan.learning_rate:g}"
+    )
+    return (
+        f"geosynth evaluate TILES{names} --out REPORT{ratio} --seeds {len(plan.seeds)}{training if plan.seeds else ''}"
     )
 
 
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
 
 
 def _provenance(real: Tileset, synthetic: Mapping[str, Tileset]) -> list[tuple[str, str]]:
@@ -326,14 +322,34 @@ def markdown(content: Mapping[str, Any]) -> str:
     if content["arms"]:
         lines += ["## Scores on the real test tiles", "", content["method"], ""]
         columns = ("name", "real", "synthetic", "runs", "iou", "f1", "difference", "interval")
-        heads = ("Learns from", "Real pairs", "Synthetic pairs", "Runs", "Mean IoU", "Mean F1", "Difference", "95 % interval")
-        lines += [*_table(heads, [[arm[key] for key in columns] for arm in content["arms"]]), "", "## Scores by class", ""]
+        titles = (
+            "Learns from",
+            "Real pairs",
+            "Synthetic pairs",
+            "Runs",
+            "Mean IoU",
+            "Mean F1",
+            "Difference",
+            "95 % interval",
+        )
+        lines += [
+            *_table(titles, [[arm[key] for key in columns] for arm in content["arms"]]),
+            "",
+            "## Scores by class",
+            "",
+        ]
         rows = [[row["name"], row["share"], *row["iou"]] for row in content["classes"]]
         lines += [*_table(("Class", "Test pixels", *(arm["name"] for arm in content["arms"])), rows), ""]
     for entry in content["synthetic"]:
         rows = [[row[key] for key in ("name", "real", "made", "real_tiles", "made_tiles")] for row in entry["shares"]]
         lines += [f"## Real and “{entry['name']}”", "", entry["shares_words"], ""]
-        heads = ("Class", "Pixels, real", f"Pixels, {entry['name']}", "Tiles with it, real", f"Tiles with it, {entry['name']}")
+        heads = (
+            "Class",
+            "Pixels, real",
+            f"Pixels, {entry['name']}",
+            "Tiles with it, real",
+            f"Tiles with it, {entry['name']}",
+        )
         lines += [*_table(heads, rows), "", entry["copy_words"], ""]
     lines += ["## What this does not show", "", *(f"- {line}" for line in content["limits"]), ""]
     lines += ["## How to reproduce it", "", f"    {content['command']}", ""]
@@ -357,7 +373,13 @@ def _error(error: float | None) -> str:
 def percent(share: float | np.floating[Any]) -> str:
     """A share 0..1 in percent, with one decimal below ten."""
     value = 100 * float(share)
-    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %" if value >= 0.05 else "< 0.1 %"
+    return (
+        f"{value:.0f}\u00a0%"
+        if value >= 9.95 or value == 0
+        else f"{value:.1f}\u00a0%"
+        if value >= 0.05
+        else "<\u00a00.1\u00a0%"
+    )
 
 
 def _data(image: Image.Image) -> str:

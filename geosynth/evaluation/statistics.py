@@ -100,14 +100,13 @@ def verdict(name: str, reference: str, difference: Difference | None, score: str
             f" {seeds}, so the seeds do not show how much chance there is."
         )
     assert difference.low is not None and difference.high is not None
-    numbers = (
-        f"{difference.confidence:.0%} interval {signed(difference.low)} to {signed(difference.high)}, {seeds}"
-    )
+    level = f"{100 * difference.confidence:g}\u00a0%"
+    numbers = f"{level} interval {signed(difference.low)} to {signed(difference.high)}, {seeds}"
     if is_beyond_noise(difference):
         way = "better" if mean > 0 else "worse"
         return (
-            f"“{name}” is {way} than “{reference}” by {abs(mean):.3f} ± {difference.standard_error:.3f} {score}"
-            f" ({numbers}). It does not follow that it is so on other places or with other networks."
+            f"“{name}” scored {way} than “{reference}” by {abs(mean):.3f} ± {difference.standard_error:.3f} {score}"
+            f" ({numbers}). That holds for these test tiles and this network; it does not follow for others."
         )
     return (
         f"No difference beyond noise between “{name}” and “{reference}”: {signed(mean)} ±"

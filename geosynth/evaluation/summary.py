@@ -61,3 +61,13 @@ def summarise(arms: Sequence[Arm], results: Sequence[RunResult]) -> list[ArmSumm
 def _class_estimate(values: Sequence[float | None]) -> Estimate | None:
     known = [value for value in values if value is not None]
     return estimate(known) if known else None
+
+
+def headline(summaries: Sequence[ArmSummary]) -> list[str]:
+    """What the runs show, in sentences; mixtures with real tiles first, for they answer what most people ask."""
+    ordered = sorted((entry for entry in summaries if entry.verdict), key=lambda entry: not entry.arm.real)
+    if ordered:
+        return [entry.verdict for entry in ordered]
+    if summaries:
+        return ["No arm learned from real tiles only: there is nothing to compare the others with."]
+    return ["No segmenter was trained for this report: whether the tiles help was not measured."]

@@ -71,7 +71,7 @@ def inspect_scene(path: str | PathLike[str]) -> SceneInfo:
     text = fspath(path)
     with open_raster(text) as dataset:
         _refuse_unusable(dataset, text)
-        grid = _north_up(dataset, text)
+        grid = north_up(dataset, text)
         _refuse_nonsense(grid, text)
         _probe(dataset)
         return SceneInfo(text, scene_name(text), grid, _bands(dataset), _validity(dataset))
@@ -145,7 +145,9 @@ class SceneReader:
 
 
 @contextmanager
-def open_scene(info: SceneInfo, target: Grid | None = None, nodata: float | None = None) -> Iterator[SceneReader]:
+def open_scene(
+    info: SceneInfo, target: Grid | None = None, nodata: float | None = None, *, nearest: bool = False
+) -> Iterator[SceneReader]:
     """Open a scene for reading windows.
 
     Args:
@@ -154,6 +156,7 @@ def open_scene(info: SceneInfo, target: Grid | None = None, nodata: float | None
             pixel covers 1.5 or more of the scene's, else bilinear; what is valid by the nearest pixel). None, or a
             grid on the scene's own pixels: the pixels as they are.
         nodata: what pixels without data hold in what is read; None means 0.
+        nearest: take the nearest pixel instead of mixing: for classes.
 
     Raises:
         SceneError: unreadable, or cannot be brought onto the target.
@@ -163,7 +166,9 @@ def open_scene(info: SceneInfo, target: Grid | None = None, nodata: float | None
     try:
         with ExitStack() as stack:
             dataset = stack.enter_context(open_raster(info.path))
-            fetch = _direct(dataset, info, offset) if offset is not None else _warped(stack, dataset, info, grid)
+            fetch = (
+                _direct(dataset, info, offset) if offset is not None else _warped(stack, dataset, info, grid, nearest)
+            )
             yield SceneReader(grid, info.bands, nodata, fetch)
     except CPLE_BaseError as error:
         raise SceneError(f"cannot be read on the grid asked for ({error})", where=info.path) from None
@@ -197,12 +202,12 @@ def _read(dataset: Any, info: SceneInfo, window: Window) -> tuple[NDArray[Any], 
     return image, valid
 
 
-def _warped(stack: ExitStack, dataset: DatasetReader, info: SceneInfo, grid: Grid) -> Callable[..., Any]:
+def _warped(stack: ExitStack, dataset: DatasetReader, info: SceneInfo, grid: Grid, nearest: bool) -> Callable[..., Any]:
     """Two views of the scene on ``grid``: its values averaged or interpolated, and its signs of validity unmixed."""
     nodata = info.bands[0].nodata
     options: dict[str, Any] = {
         "src_crs": info.grid.crs,
-        "src_transform": grid_of(dataset).transform,
+        "src_transform": _as_stored(info.grid, *orientation(dataset)),
         "crs": grid.crs,
         "transform": grid.transform,
         "height": grid.height,
@@ -217,8 +222,8 @@ def _warped(stack: ExitStack, dataset: DatasetReader, info: SceneInfo, grid: Gri
     try:
         # Overviews are often made by picking pixels: averages are taken from the pixels themselves.
         source = stack.enter_context(rasterio.open(info.path, OVERVIEW_LEVEL="NONE"))
-        values = stack.enter_context(WarpedVRT(source, resampling=smooth, **options))
         signs = stack.enter_context(WarpedVRT(source, resampling=Resampling.nearest, **options))
+        values = signs if nearest else stack.enter_context(WarpedVRT(source, resampling=smooth, **options))
     except (RasterioError, CPLE_BaseError, ValueError) as error:
         raise SceneError(f"cannot be warped ({error})", where=info.path, remedy="warp it with gdalwarp") from None
     has_values = any(band.nodata is not None for band in info.bands)
@@ -233,6 +238,14 @@ def _warped(stack: ExitStack, dataset: DatasetReader, info: SceneInfo, grid: Gri
         return image, valid
 
     return fetch
+
+
+def _as_stored(grid: Grid, rows_up: bool, cols_west: bool) -> Affine:
+    """The transform of the file behind a scene's grid."""
+    a, _, c, _, e, f = grid.transform[:6]
+    c, a = (c + a * grid.width, -a) if cols_west else (c, a)
+    f, e = (f + e * grid.height, -e) if rows_up else (f, e)
+    return Affine(a, 0.0, c, 0.0, e, f)
 
 
 def _image_indexes(dataset: Any) -> list[int]:
@@ -289,8 +302,12 @@ def _refuse_unusable(dataset: DatasetReader, path: str) -> None:
         )
 
 
-def _north_up(dataset: DatasetReader, path: str) -> Grid:
-    """The dataset's grid with rows running down and columns running right; refuses rotation and shear."""
+def north_up(dataset: DatasetReader, path: str) -> Grid:
+    """The dataset's grid with rows running down and columns running right.
+
+    Raises:
+        SceneError: rotated, sheared or broken.
+    """
     grid = grid_of(dataset)
     a, b, c, d, e, f = grid.transform[:6]
     values = (a, b, c, d, e, f)

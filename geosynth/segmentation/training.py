@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Sequence
@@ -225,6 +226,8 @@ def _fit(
     best = Validation(events, task.steps)
     events.log(f"reading {len(module.training_pairs)} training pairs")
     module.setup("fit")
+    for name in ("lightning.pytorch", "lightning.fabric"):  # our events say what there is to say
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = Trainer(

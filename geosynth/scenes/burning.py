@@ -1,0 +1,225 @@
+"""Labels onto pixels: a scene's polygons and masks as class ids on any grid, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.warp import transform_bounds
+
+from geosynth.errors import LabelError
+from geosynth.grid import Grid, is_engineering
+from geosynth.legend import UNKNOWN
+from geosynth.rasters import open_raster
+from geosynth.scenes.labels import Codes, Labels, MaskLabels, PolygonLabels, attribute_texts
+from geosynth.scenes.source import SceneInfo, SceneReader, open_scene, orientation
+from geosynth.scenes.targets import same_crs
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """A polygon layer in memory, in one CRS, in file order: geometries, their attribute texts, an index of places.
+
+    ``repaired`` counts invalid polygons that were made valid, ``dropped`` empty ones and those that are no area.
+    """
+
+    geometries: NDArray[Any]
+    values: tuple[str, ...]
+    tree: shapely.STRtree
+    bounds: Bounds | None
+    repaired: int
+    dropped: int
+
+
+def load_polygons(labels: PolygonLabels, crs: CRS) -> Polygons:
+    """Read a layer and bring it into ``crs``; kept for the next call, because many windows need the same layer.
+
+    Raises:
+        LabelError: unreadable, no CRS where the scene has one, coordinates that its CRS cannot hold.
+    """
+    return _load(labels, None if is_engineering(crs) else crs.to_wkt())
+
+
+@lru_cache(maxsize=4)
+def _load(labels: PolygonLabels, wkt: str | None) -> Polygons:
+    import warnings
+
+    import pyogrio
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # repeated feature ids are no concern here
+            frame = pyogrio.read_dataframe(
+                labels.path, layer=labels.layer, columns=[labels.field] if labels.field else []
+            )
+    except Exception as error:
+        raise LabelError(f"cannot be read ({str(error)[:120]})", where=labels.path) from None
+    if wkt is not None:
+        if frame.crs is None:
+            raise LabelError(
+                "its polygons have no coordinate system", where=labels.path, remedy="assign one: ogr2ogr -a_srs"
+            )
+        original = tuple(frame.total_bounds)
+        frame = frame.to_crs(wkt)
+        if len(frame) and not np.isfinite(frame.total_bounds).all():
+            raise LabelError(
+                f"its coordinates ({_span(original)}) do not fit its coordinate system",
+                where=labels.path,
+                remedy="assign the right one: ogr2ogr -a_srs",
+            )
+    texts = attribute_texts(frame[labels.field].tolist()) if labels.field else [""] * len(frame)
+    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
+    shapes = np.where(broken, shapely.make_valid(shapes), shapes)
+    keep = (shapely.area(shapes) > 0) & ~shapely.is_missing(shapes)
+    shapes = shapes[keep]
+    return Polygons(
+        shapes,
+        tuple(text for text, on in zip(texts, keep, strict=True) if on),
+        shapely.STRtree(shapes),
+        tuple(shapely.total_bounds(shapes).tolist()) if len(shapes) else None,
+        int(broken.sum()),
+        int((~keep).sum()),
+    )
+
+
+def label_bounds(labels: Labels, crs: CRS) -> Bounds | None:
+    """Where labels lie in ``crs``: (left, bottom, right, top); None when they hold nothing or cannot be brought there.
+
+    Raises:
+        LabelError: as ``load_polygons``.
+    """
+    if isinstance(labels, PolygonLabels):
+        return load_polygons(labels, crs).bounds
+    grid = labels.scene.grid
+    if same_crs(grid.crs, crs):
+        return grid.bounds
+    if is_engineering(grid.crs) or is_engineering(crs):
+        return None
+    try:
+        bounds: Bounds = transform_bounds(grid.crs, crs, *grid.bounds)
+    except RasterioError:
+        return None
+    return bounds
+
+
+def overlaps(labels: Labels, grid: Grid) -> bool:
+    """Whether labels and a scene share ground."""
+    bounds = label_bounds(labels, grid.crs)
+    if bounds is None:
+        return False
+    left, bottom, right, top = grid.bounds
+    return bounds[0] < right and bounds[2] > left and bounds[1] < top and bounds[3] > bottom
+
+
+def placed(labels: Labels, info: SceneInfo) -> Labels:
+    """Labels that are known to belong to a scene, put onto it.
+
+    A mask without georeference gets the scene's pixels when it has their number.
+
+    Raises:
+        LabelError: of another size, or somewhere else; names both.
+    """
+    if isinstance(labels, MaskLabels) and not labels.placed:
+        own, grid = labels.scene.grid, info.grid
+        if (own.height, own.width) != (grid.height, grid.width):
+            raise LabelError(
+                f"is {own.width} x {own.height} pixels without georeference, its scene {info.name} is"
+                f" {grid.width} x {grid.height}",
+                where=labels.path,
+                remedy="give the mask the scene's size, or a georeference",
+            )
+        with open_raster(info.path) as dataset:
+            if any(orientation(dataset)):
+                raise LabelError(
+                    f"has no georeference, and the rows of its scene {info.name} do not run down from north",
+                    where=labels.path,
+                    remedy="give the mask the scene's georeference",
+                )
+        return replace(labels, scene=replace(labels.scene, grid=grid), placed=True)
+    if not overlaps(labels, info.grid):
+        raise LabelError(
+            f"lies elsewhere ({_place(labels, info.grid.crs)}) than its scene {info.name} ({_span(info.grid.bounds)})",
+            where=labels.path,
+            remedy="check the coordinate systems of both",
+        )
+    return labels
+
+
+def _place(labels: Labels, crs: CRS) -> str:
+    bounds = label_bounds(labels, crs)
+    return "no place there" if bounds is None else _span(bounds)
+
+
+def _span(bounds: Sequence[float]) -> str:
+    return f"x {bounds[0]:.7g} to {bounds[2]:.7g}, y {bounds[1]:.7g} to {bounds[3]:.7g}"
+
+
+class LabelReader:
+    """Windows of a scene's labels; see ``open_labels``."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        codes: Codes,
+        masks: Sequence[SceneReader],
+        layers: Sequence[tuple[Polygons, NDArray[np.uint8]]],
+    ) -> None:
+        self.grid = grid
+        self._codes = codes
+        self._masks = masks
+        self._layers = layers
+
+    def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        """Class ids uint8 (height, width), 255 unknown; the window may reach outside the grid.
+
+        Masks first, polygons over them, later ones over earlier ones. A polygon covers the pixels whose centre it
+        holds.
+        """
+        ids = np.full((height, width), self._codes.outside if self._layers else UNKNOWN, np.uint8)
+        for reader in self._masks:
+            values, valid = reader.read(row, col, height, width)
+            found = self._codes.of_numbers(values[0])
+            known = valid & (found != UNKNOWN)
+            ids[known] = found[known]
+        window = self.grid.window(row, col, height, width)
+        for layer, classes in self._layers:
+            hits = np.sort(layer.tree.query(window.footprint))
+            if len(hits):
+                shapes = zip(layer.geometries[hits], classes[hits].tolist(), strict=True)
+                rasterize(shapes, out=ids, transform=window.transform)
+        return ids
+
+
+@contextmanager
+def open_labels(labels: Sequence[Labels], codes: Codes, grid: Grid) -> Iterator[LabelReader]:
+    """Open a scene's labels (each ``placed``) for reading windows of ``grid``.
+
+    Raises:
+        LabelError: a polygon layer cannot be read.
+        SceneError: a mask cannot be read.
+    """
+    with ExitStack() as stack:
+        masks = [
+            stack.enter_context(open_scene(entry.scene, grid, nearest=True))
+            for entry in labels
+            if isinstance(entry, MaskLabels)
+        ]
+        layers = []
+        for entry in labels:
+            if isinstance(entry, PolygonLabels):
+                layer = load_polygons(entry, grid.crs)
+                single = np.full(len(layer.values), codes.single, np.uint8)
+                layers.append((layer, codes.of_attributes(layer.values) if entry.field else single))
+        yield LabelReader(grid, codes, masks, layers)

@@ -1,0 +1,417 @@
+"""Scenes and their labels into a tileset: one CRS, one pixel size, one band layout; splits by place.
+
+Everything that can be wrong is found before the output folder is touched. Then a row of tiles of one scene is one task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from geosynth.errors import GeosynthError, LabelError, SceneError, TilesetError
+from geosynth.events import Events
+from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, file_hash
+from geosynth.grid import Grid, is_engineering
+from geosynth.jobs import run_tasks
+from geosynth.legend import UNKNOWN, Legend
+from geosynth.scenes.blocks import Bounds, Lattice, assign_splits
+from geosynth.scenes.burning import load_polygons, open_labels
+from geosynth.scenes.finding import find_files, match_labels, name_apart
+from geosynth.scenes.labels import Codes, Labels, Outside, PolygonLabels, infer_legend, inspect_labels, make_codes
+from geosynth.scenes.layout import shared_bands, shared_grids
+from geosynth.scenes.source import SceneInfo, inspect_scene, open_scene
+from geosynth.tileset import SPLITS, Split, Tileset, TileSpec
+from geosynth.tilesetwriter import compact, write_tile
+
+_ABOUT = "_scenes"
+"""The journal record of what is not in any tile."""
+
+
+@dataclass(frozen=True)
+class TilingPlan:
+    """What to make a tileset of.
+
+    Attributes:
+        scenes: rasters, folders or patterns; the first decides CRS, pixel size and bands.
+        labels: polygon files, mask rasters, folders or patterns; none makes unlabelled tiles.
+        size: tile side in pixels.
+        gsd: ground metres a pixel; None keeps the first scene's pixels.
+        legend: None makes one of what the labels hold.
+        class_field: the attribute that holds the class.
+        outside: what lies outside polygons.
+        ignore: label values (numbers or texts) that mean unknown.
+        overlap: pixels that neighbouring tiles share.
+        split: by square blocks of tiles, or by whole scene.
+        assign: (scene name, split): scenes that go into one split as a whole.
+        val, test: shares of the blocks (or scenes).
+        block: tiles along a side of a block.
+        buffer: pixels kept between tiles of one split and blocks of another.
+        min_valid: tiles with a smaller share of valid pixels are dropped.
+        seed: decides which block goes where.
+    """
+
+    scenes: tuple[str | Path, ...]
+    labels: tuple[str | Path, ...] = ()
+    size: int = 128
+    gsd: float | None = None
+    legend: Legend | None = None
+    class_field: str | None = None
+    outside: Outside | None = None
+    ignore: tuple[int | str, ...] = ()
+    overlap: int = 0
+    split: Literal["block", "scene"] = "block"
+    assign: tuple[tuple[str, Split], ...] = ()
+    val: float = 0.15
+    test: float = 0.15
+    block: int = 4
+    buffer: int = 0
+    min_valid: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TilingSummary:
+    """What came out: tiles by split, shares of the classes among known pixels, what was left out and why."""
+
+    path: Path
+    tiles: int
+    by_split: dict[str, int]
+    labelled: int
+    class_shares: dict[str, float]
+    dropped: dict[str, int]
+    repaired: int
+    nothing_to_do: bool
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A scene with everything a tile of it needs."""
+
+    info: SceneInfo
+    lattice: Lattice
+    edge: int
+    labels: tuple[Labels, ...]
+
+
+@dataclass(frozen=True)
+class _RowTask:
+    """One row of tiles of one scene; ``splits`` has one entry a tile, None for those to leave out."""
+
+    folder: str
+    spec: TileSpec
+    scene: _Scene
+    codes: Codes | None
+    row: int
+    splits: tuple[Split | None, ...]
+    min_valid: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.scene.info.name}_r{self.row:05d}"
+
+
+def tile_scenes(
+    plan: TilingPlan,
+    out: str | Path,
+    events: Events,
+    *,
+    rerun: Rerun = "refuse",
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> TilingSummary:
+    """Make the tileset ``plan`` describes in the folder ``out``.
+
+    Raises:
+        SceneError: a scene cannot be used, or does not go with the others.
+        LabelError, LegendError: labels cannot be read, fit no scene, or hold a value that is no class.
+        TilesetError: no tile would be, or was, kept.
+        OutputError: the folder cannot be written, or holds something else.
+        Cancelled: the user stopped it; what is finished can be resumed.
+    """
+    _check_numbers(plan)
+    scene_files, label_files = find_files(plan.scenes, plan.labels)
+    infos = name_apart([_absolute(inspect_scene(path)) for path in scene_files])
+    labels = [entry for path in label_files for entry in inspect_labels(Path(path).absolute(), plan.class_field)]
+    matched = match_labels(infos, labels)
+    legend = plan.legend or (infer_legend(labels, plan.outside, plan.ignore) if labels else None)
+    if legend is None:
+        raise LabelError("no labels and no legend", remedy="give --legend to tile scenes without labels")
+    codes = make_codes(labels, legend, plan.outside, plan.ignore) if labels else None
+
+    grids = shared_grids(infos, plan.gsd, events)
+    bands = shared_bands(infos, grids)
+    padded = bands[0].nodata is not None
+    scenes = [
+        _Scene(info, *_lattice(plan, grid, padded), entries)
+        for info, grid, entries in zip(infos, grids, matched, strict=True)
+    ]
+    if not any(scene.lattice.blocks for scene in scenes):
+        raise TilesetError(
+            f"no scene holds a whole tile of {plan.size} pixels",
+            where=infos[0].path,
+            remedy="give a smaller --size" + ("" if plan.gsd is None else " or --gsd"),
+        )
+    request = _request(plan, legend, infos, label_files)
+    spec = TileSpec(
+        id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
+        bands=bands,
+        legend=legend,
+        crs=grids[0].crs,
+        pixel_size=grids[0].pixel_size,
+        gsd_m=_rounded(grids[0].gsd_m),
+        tile_size=plan.size,
+    )
+    repaired = _repaired(scenes)
+    if repaired:
+        events.warn(f"{repaired} invalid polygons were repaired")
+    with claim(out, request, rerun) as folder:
+        if not folder.complete:
+            _run(plan, folder, spec, scenes, codes, repaired, events, workers, scheduler)
+        return _summary(folder)
+
+
+def _run(
+    plan: TilingPlan,
+    folder: OutputFolder,
+    spec: TileSpec,
+    scenes: Sequence[_Scene],
+    codes: Codes | None,
+    repaired: int,
+    events: Events,
+    workers: int,
+    scheduler: str | None,
+) -> None:
+    edge = sum(scene.edge for scene in scenes)
+    folder.record(_ABOUT, {"tiles": [], "dropped": {"edge": edge}, "repaired": repaired})
+    finished = folder.records()
+    tasks = [
+        _RowTask(str(folder.path.absolute()), spec, scene, codes, row, splits, plan.min_valid)
+        for scene, rows in zip(scenes, _deal(plan, scenes), strict=True)
+        for row, splits in enumerate(rows)
+    ]
+    todo = [task for task in tasks if task.name not in finished]
+    for name, record in run_tasks(tile_row, todo, events, workers=workers, scheduler=scheduler, unit="rows of tiles"):
+        folder.record(name, record)
+    if not any(record["tiles"] for record in folder.records().values()):
+        dropped = _dropped(folder)
+        raise TilesetError(
+            f"no tile was kept ({', '.join(f'{count} {why}' for why, count in dropped.items() if count)})",
+            where=folder.path,
+            remedy="check the scenes' nodata, or give a smaller --min-valid, together with --overwrite",
+        )
+    compact(folder, spec)
+
+
+def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
+    """Write one row of tiles; returns the task's name and its journal record."""
+    folder, spec, scene, lattice = Path(task.folder), task.spec, task.scene, task.scene.lattice
+    nodata, size = spec.bands[0].nodata, spec.tile_size
+    records: list[dict[str, Any]] = []
+    dropped = Counter({"split": task.splits.count(None)})
+    codes = task.codes or Codes((), (), UNKNOWN, UNKNOWN)
+    with (
+        open_scene(scene.info, lattice.grid, nodata) as image_reader,
+        open_labels(scene.labels, codes, lattice.grid) as label_reader,
+    ):
+        for col, split in enumerate(task.splits):
+            if split is None:
+                continue
+            window = (task.row * lattice.stride, col * lattice.stride, size, size)
+            image, valid = image_reader.read(*window)
+            if valid.mean() < task.min_valid or not valid.any():
+                dropped["nodata"] += 1
+                continue
+            mask = np.where(valid, label_reader.read(*window), np.uint8(UNKNOWN))
+            tags = {
+                "GEOSYNTH_SYNTHETIC": "none",
+                "GEOSYNTH_SCENE": scene.info.name,
+                "GEOSYNTH_WINDOW": " ".join(map(str, window)),
+            }
+            records.append(
+                write_tile(
+                    folder,
+                    spec,
+                    f"{scene.info.name}_r{task.row:05d}_c{col:05d}",
+                    lattice.grid.window(*window),
+                    image,
+                    valid,
+                    mask,
+                    tags,
+                    split=split,
+                    scene=scene.info.name,
+                    row=task.row,
+                    col=col,
+                    image_origin="real",
+                    mask_origin="human" if (mask != UNKNOWN).any() else "none",
+                    placement="real",
+                )
+            )
+    return task.name, {"tiles": records, "dropped": dict(sorted(dropped.items()))}
+
+
+def _check_numbers(plan: TilingPlan) -> None:
+    """Refuse numbers that cannot be meant."""
+    wrong = {
+        "no scenes": not plan.scenes,
+        f"--size {plan.size} is not at least 1": plan.size < 1,
+        f"--overlap {plan.overlap} is not between 0 and the tile size": not 0 <= plan.overlap < plan.size,
+        f"--block {plan.block} is not at least 1": plan.block < 1,
+        f"--buffer {plan.buffer} is negative": plan.buffer < 0,
+        f"--gsd {plan.gsd} is not a positive length": plan.gsd is not None and not 0 < plan.gsd < math.inf,
+        f"--min-valid {plan.min_valid} is not between 0 and 1": not 0 <= plan.min_valid <= 1,
+        f"shares of {plan.val} and {plan.test} leave nothing to train on": not (
+            plan.val >= 0 and plan.test >= 0 and plan.val + plan.test < 1
+        ),
+    }
+    for what, on in wrong.items():
+        if on:
+            raise GeosynthError(what, remedy="see geosynth tile --help")
+
+
+def _absolute(info: SceneInfo) -> SceneInfo:
+    """Workers may run elsewhere: a plain file gets its whole path."""
+    return replace(info, path=str(Path(info.path).absolute())) if Path(info.path).exists() else info
+
+
+def _lattice(plan: TilingPlan, grid: Grid, padded: bool) -> tuple[Lattice, int]:
+    """Where a scene's tiles are, and how many at its right and lower edge are left out for not being whole."""
+    stride = plan.size - plan.overlap
+
+    def counts(side: int) -> tuple[int, int]:
+        whole = max(0, (side - plan.size) // stride + 1)
+        return whole, max(1, math.ceil((side - plan.overlap) / stride))
+
+    (whole_rows, all_rows), (whole_cols, all_cols) = counts(grid.height), counts(grid.width)
+    rows, cols = (all_rows, all_cols) if padded else (whole_rows, whole_cols)
+    block = plan.block if plan.split == "block" else 0
+    return Lattice(grid, rows, cols, plan.size, stride, block), all_rows * all_cols - rows * cols
+
+
+def _deal(plan: TilingPlan, scenes: Sequence[_Scene]) -> list[list[tuple[Split | None, ...]]]:
+    """The split of every tile: for every scene a list of rows."""
+    bound = dict(plan.assign)
+    unknown = sorted(bound.keys() - {scene.info.name for scene in scenes})
+    if unknown:
+        names = ", ".join(scene.info.name for scene in scenes)
+        raise SceneError(f"no scene is called {unknown[0]}", remedy=f"the scenes are: {names}")
+    units = [
+        f"{scene.info.name}/{row}/{col}"
+        for scene in scenes
+        if scene.info.name not in bound
+        for row, col in scene.lattice.blocks
+    ]
+    dealt = assign_splits(units, plan.val, plan.test, plan.seed)
+    blocks: list[dict[tuple[int, int], Split]] = []
+    for scene in scenes:
+        name = scene.info.name
+        fixed = bound.get(name)
+        blocks.append({(r, c): fixed or dealt[f"{name}/{r}/{c}"] for r, c in scene.lattice.blocks})
+    places = [
+        [(split, scene.lattice.block_bounds(block)) for block, split in own.items()]
+        for scene, own in zip(scenes, blocks, strict=True)
+    ]
+    return [
+        [
+            scene.lattice.tile_splits(row, own, plan.buffer, _elsewhere(scene, position, places))
+            for row in range(scene.lattice.rows)
+        ]
+        for position, (scene, own) in enumerate(zip(scenes, blocks, strict=True))
+    ]
+
+
+def _elsewhere(
+    scene: _Scene, position: int, places: Sequence[Sequence[tuple[Split, Bounds]]]
+) -> list[tuple[Split, Bounds]]:
+    """Blocks of the other scenes that lie on this one."""
+    grid = scene.lattice.grid
+    if is_engineering(grid.crs):
+        return []
+    left, bottom, right, top = grid.bounds
+    return [
+        (split, place)
+        for other, blocks in enumerate(places)
+        if other != position
+        for split, place in blocks
+        if place[0] < right and place[2] > left and place[1] < top and place[3] > bottom
+    ]
+
+
+def _request(plan: TilingPlan, legend: Legend, infos: Sequence[SceneInfo], labels: Sequence[str]) -> dict[str, Any]:
+    """What is asked for, without where the files are: names and hashes."""
+    return {
+        "command": "tile",
+        "scenes": [[info.name, Path(info.path).name, _content_hash(info.path)] for info in infos],
+        "labels": [[Path(path).name, _content_hash(path)] for path in labels],
+        "size": plan.size,
+        "gsd": plan.gsd,
+        "legend": legend.to_json(),
+        "class_field": plan.class_field,
+        "outside": plan.outside,
+        "ignore": [str(value) for value in plan.ignore],
+        "overlap": plan.overlap,
+        "split": plan.split,
+        "assign": [list(entry) for entry in plan.assign],
+        "val": plan.val,
+        "test": plan.test,
+        "block": plan.block,
+        "buffer": plan.buffer,
+        "min_valid": plan.min_valid,
+        "seed": plan.seed,
+    }
+
+
+_SIDECARS = {".shp": (".dbf", ".shx", ".prj")}
+
+
+def _content_hash(path: str) -> str:
+    """sha256 of an input and of the files that are part of it; of the text where GDAL reads no plain file."""
+    file = Path(path)
+    if not file.is_file():
+        return hashlib.sha256(path.encode()).hexdigest()
+    beside = [file.with_suffix(suffix) for suffix in _SIDECARS.get(file.suffix.lower(), ())]
+    parts = [file_hash(part) for part in (file, *beside, Path(f"{path}.msk")) if part.is_file()]
+    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _repaired(scenes: Sequence[_Scene]) -> int:
+    """Invalid polygons in the label layers that are used, each layer once; also finds unreadable layers early."""
+    layers = {
+        entry: scene.lattice.grid.crs for scene in scenes for entry in scene.labels if isinstance(entry, PolygonLabels)
+    }
+    return sum(load_polygons(entry, crs).repaired for entry, crs in layers.items())
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six significant digits: the last ones of a measured length depend on the machine."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _dropped(folder: OutputFolder) -> dict[str, int]:
+    counts: Counter[str] = Counter({"edge": 0, "nodata": 0, "split": 0})
+    for record in folder.records().values():
+        counts.update(record["dropped"])
+    return dict(counts)
+
+
+def _summary(folder: OutputFolder) -> TilingSummary:
+    tileset = Tileset(folder.path)
+    tiles = tileset.tiles
+    known = math.fsum(1 - tile.unknown_fraction for tile in tiles)
+    shares = np.sum([tile.class_fractions for tile in tiles], axis=0) / (known or 1.0)
+    return TilingSummary(
+        path=folder.path,
+        tiles=len(tiles),
+        by_split={split: sum(tile.split == split for tile in tiles) for split in SPLITS},
+        labelled=sum(tile.labelled for tile in tiles),
+        class_shares=dict(zip(tileset.spec.legend.names, map(float, shares), strict=True)),
+        dropped=_dropped(folder),
+        repaired=int(folder.records()[_ABOUT]["repaired"]),
+        nothing_to_do=folder.complete,
+    )

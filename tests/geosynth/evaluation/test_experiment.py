@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_tiles import make_pair, make_tiles
+
+from geosynth.errors import Cancelled, GeosynthError, LeakError, ModelError, OutputError, TilesetError
+from geosynth.evaluation import evaluate
+from geosynth.evaluation.experiment import (
+    Arm,
+    ExperimentPlan,
+    RunResult,
+    Trial,
+    check,
+    segmenter_run,
+    slug,
+    standard_arms,
+)
+from geosynth.evaluation.fairness import seen_by
+from geosynth.evaluation.study import synthetic_tilesets
+from geosynth.events import Events
+from geosynth.legend import Legend
+from geosynth.lineage import Lineage
+from geosynth.rasters import Band
+from geosynth.tileset import Tileset
+
+QUALITY = {"real": 60, "made": 50, "real + made": 70}
+
+
+class Trainer:
+    """Trains nothing: an arm's score is a known number, a little different for every seed."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.ran: list[tuple[str, int]] = []
+        self.stop_after = stop_after
+
+    def __call__(self, arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
+        if len(self.ran) == self.stop_after:
+            raise Cancelled("cancelled (test)")
+        self.ran.append((arm.name, seed))
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("large")
+        hit = QUALITY[arm.name] + seed
+        confusion = np.full((6, 6), 100 - hit, np.int64)
+        confusion[np.diag_indices(6)] = 5 * hit
+        return Trial(confusion, 8 * arm.real, 10 * bool(arm.synthetic))
+
+
+def plan_for(made: Tileset, **changes: Any) -> ExperimentPlan:
+    return replace(ExperimentPlan(standard_arms({"made": made.path}), steps=10, batch=2), **changes)
+
+
+def heard(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == kind]
+
+
+def test_standard_arms() -> None:
+    arms = standard_arms({"made": Path("a"), "drawn": Path("b")}, 2.0)
+    assert [arm.name for arm in arms] == ["real", "made", "real + made", "drawn", "real + drawn"]
+    assert [arm.real for arm in arms] == [True, False, True, False, True]
+    assert [arm.ratio for arm in arms] == [None, None, 2.0, None, 2.0]
+
+
+def test_means_are_over_the_classes_the_test_tiles_show() -> None:
+    confusion = np.array([[8, 2, 0], [0, 9, 1], [0, 0, 0]])  # class 2 is predicted once, but is not there
+    result = RunResult.of("real", 0, Trial(confusion, 1, 0))
+    assert result.iou == pytest.approx((8 / 10, 9 / 12, None))
+    assert result.mean_iou == pytest.approx((0.8 + 0.75) / 2)
+    assert result.mean_f1 == pytest.approx((16 / 18 + 18 / 21) / 2)
+
+
+def test_every_arm_runs_with_every_seed_and_segmenters_go(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    trainer = Trainer()
+    events: list[dict[str, Any]] = []
+    words = evaluate(real.path, plan_for(made), tmp_path / "out", Events([events.append]), run=trainer)
+    assert trainer.ran == [(name, seed) for name in ("real", "made", "real + made") for seed in (0, 1, 2)]
+    assert not (tmp_path / "out" / "runs").exists()
+    assert len(heard(events, "metric")) == 9
+    assert not heard(events, "log")
+    assert "“real + made”" in words
+
+
+def test_segmenters_stay_when_asked(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    evaluate(real.path, plan_for(made, seeds=(0,)), tmp_path / "out", Events(), run=Trainer(), keep=True)
+    assert (tmp_path / "out" / "runs" / "real-made-s0" / "weights").is_file()
+
+
+def test_an_interrupted_experiment_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    plan = plan_for(made)
+    evaluate(real.path, plan, tmp_path / "whole", Events(), run=Trainer())
+    out = tmp_path / "parts"
+    with pytest.raises(Cancelled):
+        evaluate(real.path, plan, out, Events(), run=Trainer(stop_after=4))
+    with pytest.raises(OutputError, match="unfinished"):
+        evaluate(real.path, plan, out, Events(), run=Trainer())
+    rest = Trainer()
+    evaluate(real.path, plan, out, Events(), run=rest, rerun="resume")
+    assert len(rest.ran) == 5
+    for name in ("report.html", "report.md", "runs.csv"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    nothing = Trainer()
+    words = evaluate(real.path, plan, out, Events(), run=nothing)
+    assert nothing.ran == []
+    assert "“real + made”" in words
+    with pytest.raises(OutputError, match="another request"):
+        evaluate(real.path, replace(plan, steps=11), out, Events(), run=Trainer())
+
+
+def test_a_generator_that_saw_a_test_tile_is_refused_before_training(tmp_path: Path) -> None:
+    real, _ = make_pair(tmp_path)
+    seen = Lineage.of([*real.select("train"), real.select("test")[2]], real.spec.crs_name)
+    leaky = make_tiles(tmp_path / "leaky", {"train": 4}, synthetic=True, lineage=seen)
+    trainer = Trainer()
+    with pytest.raises(LeakError, match=r"arm 'made' is not a fair comparison.* saw 1 of the 4 test tiles \(t_014\)"):
+        evaluate(real.path, plan_for(leaky), tmp_path / "out", Events(), run=trainer)
+    assert trainer.ran == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_pseudo_labelled_test_tiles_are_a_leak_too(tmp_path: Path) -> None:
+    real, _ = make_pair(tmp_path)
+    assert seen_by(real, real, "test") == [tile.id for tile in real.select("test")]
+
+
+def test_validation_tiles_and_unknown_pasts_are_warned_of_once(tmp_path: Path) -> None:
+    real, _ = make_pair(tmp_path)
+    events: list[dict[str, Any]] = []
+    seen = Lineage.of(real.select("val"), real.spec.crs_name)
+    tuned = make_tiles(tmp_path / "tuned", {"train": 4}, synthetic=True, lineage=seen)
+    check(real, plan_for(tuned), Events([events.append]))
+    silent = make_tiles(tmp_path / "silent", {"train": 4}, synthetic=True)
+    check(real, plan_for(silent), Events([events.append]))
+    messages = [event["message"] for event in heard(events, "log") if event["level"] == "warning"]
+    assert ["saw 4 validation tiles" in messages[0], "cannot be ruled out" in messages[1], len(messages)] == [1, 1, 2]
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    other_bands = make_tiles(tmp_path / "bands", {"train": 2}, synthetic=True, bands=(Band("nir", "uint8"),))
+    legend = Legend.from_names(["a", "b", "c", "d", "e", "f"])
+    other_legend = make_tiles(tmp_path / "legend", {"train": 2}, synthetic=True, legend=legend)
+    for wrong, word in ((other_bands, "bands"), (other_legend, "legend")):
+        with pytest.raises(TilesetError, match=word):
+            check(real, plan_for(wrong), Events())
+    untested = make_tiles(tmp_path / "untested", {"train": 4})
+    with pytest.raises(TilesetError, match="split=test"):
+        check(untested, plan_for(made), Events())
+
+
+def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    for arms, seeds in (
+        ((), (0,)),
+        ((Arm("real"), Arm("Real")), (0,)),
+        ((Arm("real"),), (1, 1)),
+        ((Arm("none", (), None, False),), (0,)),
+        ((Arm("real"),), ()),
+    ):
+        with pytest.raises(GeosynthError):
+            evaluate(real.path, ExperimentPlan(arms, seeds), tmp_path / "out", Events(), run=Trainer())
+    with pytest.raises(TilesetError, match="ratio"):
+        segmenter_run(real, plan_for(made, arms=standard_arms({"made": made.path}, 2.0)))
+    with pytest.raises(ModelError, match="no architecture"):
+        segmenter_run(real, plan_for(made, architecture="nonet"))
+
+
+def test_names_of_runs_and_tilesets(tmp_path: Path) -> None:
+    _, made = make_pair(tmp_path)
+    assert slug("real + My tiles (v2)") == "real-my-tiles-v2"
+    assert list(synthetic_tilesets(standard_arms({"mine": made.path}))) == ["mine"]
+    assert list(synthetic_tilesets([Arm("both", (made.path,))])) == [made.spec.id]
+
+
+def test_a_real_experiment_trains_and_scores(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    plan = plan_for(made, arms=standard_arms({"made": made.path}, 1.0)[::2], seeds=(0,), steps=2)
+    out = tmp_path / "out"
+    words = evaluate(real.path, plan, out, Events(), threads=1, device="cpu")
+    assert words.startswith("Too few seeds to say")
+    lines = (out / "runs.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["arm", "real", "real + made"]
+    assert all(0 <= float(line.split(",")[2]) < 1 for line in lines[1:])
+    assert "| real + made | 8 | 8 | 1 |" in (out / "report.md").read_text()

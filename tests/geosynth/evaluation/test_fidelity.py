@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_tiles import make_pair, make_tiles
+
+from geosynth.evaluation.fidelity import class_shares, copy_check, nearest, presence, shrink, total_variation
+from geosynth.events import Events
+
+
+def test_class_shares_count_known_pixels(tmp_path: Path) -> None:
+    real, _ = make_pair(tmp_path)
+    tiles = real.select("train")
+    _, _, masks = real.read_all(tiles)
+    counted = np.bincount(masks.ravel(), minlength=6)[:6] / masks.size
+    shares = class_shares(tiles)
+    assert shares is not None
+    np.testing.assert_allclose(shares, counted)
+    np.testing.assert_allclose(presence(tiles, 6), [(masks == k).any(axis=(1, 2)).mean() for k in range(6)])
+    assert class_shares([]) is None
+
+
+def test_total_variation_by_hand() -> None:
+    assert total_variation(np.array([0.5, 0.5, 0.0]), np.array([0.25, 0.5, 0.25])) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("side", [3, 16, 24, 40])
+def test_shrinking_keeps_the_mean_and_averages_areas(side: int) -> None:
+    image = np.random.default_rng(0).normal(size=(2, side, side))
+    np.testing.assert_allclose(shrink(image, 16).mean(axis=(1, 2)), image.mean(axis=(1, 2)))
+    np.testing.assert_allclose(shrink(np.arange(16.0).reshape(1, 4, 4), 2)[0], [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_nearest_finds_turned_and_mirrored_rows() -> None:
+    known = np.random.default_rng(1).normal(size=(5, 2, 16, 16)).astype(np.float32)
+    turned = np.stack([np.rot90(known[3], 1, axes=(1, 2)), known[1][..., ::-1], np.zeros((2, 16, 16))])
+    distances, where = nearest(turned.reshape(3, -1), known.reshape(5, -1), 2)
+    assert where[:2].tolist() == [3, 1]
+    assert distances[:2] == pytest.approx([0, 0], abs=2e-3)
+    assert distances[2] == pytest.approx(np.sqrt((known**2).mean(axis=(1, 2, 3)).min()), rel=1e-5)
+
+
+def test_copies_are_found_and_others_are_not(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    copied = make_tiles(tmp_path / "copied", {"train": 8}, synthetic=True, copies=real)
+    check = copy_check(real, copied, Events())
+    assert check is not None
+    assert check.share_nearer == 1.0
+    assert [tile.id for tile in check.nearest] == [tile.id for tile in real.select("train")]
+    fair = copy_check(real, made, Events())
+    assert fair is not None
+    assert fair.distances.min() > 10 * check.distances.max()
+    assert fair.order[0] == fair.distances.argmin()
+
+
+def test_without_held_out_tiles_nearness_is_not_judged(tmp_path: Path) -> None:
+    real = make_tiles(tmp_path / "real", {"train": 4})
+    check = copy_check(real, make_tiles(tmp_path / "made", {"train": 3}, synthetic=True, far=900), Events())
+    assert check is not None
+    assert check.threshold is None
+    assert check.share_nearer is None
+    assert copy_check(real, real, Events()) is None  # nothing generated in it

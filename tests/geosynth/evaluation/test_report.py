@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_tiles import make_pair
+from PIL import Image
+
+from geosynth.evaluation import evaluate
+from geosynth.evaluation.charts import ticks
+from geosynth.evaluation.experiment import Arm, ExperimentPlan, Trial, standard_arms
+from geosynth.evaluation.report import percent
+from geosynth.events import Events
+
+NAME = "<b>a & b</b>"
+
+
+def run(arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
+    hit = 60 + 8 * len(arm.synthetic) * arm.real + seed
+    confusion = np.full((6, 6), 100 - hit, np.int64)
+    confusion[np.diag_indices(6)] = 5 * hit
+    confusion[:, 5], confusion[5] = 0, 0  # a class that never comes up
+    return Trial(confusion, 8 * arm.real, 10 * bool(arm.synthetic))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    real, made = make_pair(folder)
+    plan = ExperimentPlan(standard_arms({NAME: made.path}), steps=1234, batch=2)
+    evaluate(real.path, plan, folder / "out", Events(), run=run)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("untrained")
+    real, made = make_pair(folder)
+    evaluate(real.path, ExperimentPlan(standard_arms({"made": made.path}), ()), folder / "out", Events())
+    return folder / "out"
+
+
+class Page(HTMLParser):
+    """Collects tags, the addresses they point to, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_needs_nothing_from_outside(report: Path) -> None:
+    text = (report / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not re.search(r"url\(|@import", text)
+    assert set(re.findall(r"https?://[^\"' <]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_the_page_says_what_was_found(report: Path) -> None:
+    words = " ".join(" ".join(Page((report / "report.html").read_text(encoding="utf-8")).words).split())
+    for said in (
+        "Labelled real tiles: 8 for training, 4 for validation, 4 for testing",
+        "3 seeds, for the same 1,234 optimiser steps of 2 tiles",
+        f"Nothing can be said of “real + {NAME}”",
+        "The encoders start from scratch",
+        "What this does not show",
+        "tileset made, sha256 of its index",
+    ):
+        assert said in words
+    assert NAME not in (report / "report.html").read_text(encoding="utf-8")  # escaped
+
+
+def test_the_runs_are_in_the_table(report: Path) -> None:
+    with (report / "runs.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["arm"], row["seed"]) for row in rows[:4]] == [*(("real", str(s)) for s in range(3)), (NAME, "0")]
+    assert rows[0]["iou_grass"] == ""
+    hit, wrong = 300, 40
+    assert float(rows[0]["iou_road"]) == pytest.approx(hit / (hit + 2 * 4 * wrong), abs=1e-6)
+
+
+def test_no_place_time_or_host_is_written(report: Path) -> None:
+    for path in report.glob("report.*"):
+        assert str(report.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_without_training_the_tiles_are_shown_and_nothing_is_claimed(untrained: Path) -> None:
+    text = (untrained / "report.html").read_text(encoding="utf-8")
+    assert "whether the tiles help was not measured" in text
+    assert "Scores on the real test tiles" not in text
+    assert "Are they copies of training tiles?" in text
+    assert not (untrained / "runs.csv").exists()
+
+
+@pytest.mark.parametrize("which", ["report", "untrained"])
+def test_a_browser_draws_it(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    picture = tmp_path / "page.png"
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    subprocess.run(
+        [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={tmp_path / 'profile'}",
+            f"--screenshot={picture}", "--window-size=1200,2400", "--hide-scrollbars",
+            (request.getfixturevalue(which) / "report.html").as_uri(),
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    pixels = np.array(Image.open(picture).convert("RGB"))
+    assert pixels.shape == (2400, 1200, 3)
+    for part in np.split(pixels, 4):  # something is drawn in every quarter, and paper stays white
+        assert 0.01 < (part != 255).any(axis=2).mean() < 0.9
+    assert (pixels == (0x0B, 0x55, 0x63)).all(axis=2).sum() > 1000  # the rule at the top: styles were applied
+
+
+def test_ticks_are_round_and_enclose() -> None:
+    assert ticks(0.483, 0.571) == pytest.approx([0.48, 0.5, 0.52, 0.54, 0.56, 0.58])
+    for low, high in ((0.5, 0.5), (0.0, 1.0), (0.123, 0.1234)):
+        marks = ticks(low, high)
+        assert marks[0] <= low
+        assert marks[-1] >= high
+        assert len(marks) >= 2
+
+
+def test_percent() -> None:
+    shown = [percent(share).replace("\u00a0", " ") for share in (0.0, 0.0001, 0.034, 0.0996, 0.5)]
+    assert shown == ["0 %", "< 0.1 %", "3.4 %", "10 %", "50 %"]

@@ -1,0 +1,98 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from geosynth.errors import OutputError
+from geosynth.folders import canonical_json, claim, file_hash
+
+
+def make(path: Path, request: dict[str, int], rerun: str = "refuse", *, finish: bool = True) -> str:
+    with claim(path, request, rerun) as out:  # type: ignore[arg-type]
+        if out.complete:
+            return "nothing to do"
+        out.write("result.txt", str(request))
+        out.record("task", {"files": 1})
+        if finish:
+            out.finish()
+        return "resumed" if out.resumed else "made"
+
+
+def test_rules_of_a_rerun(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert make(out, {"a": 1}) == "made"
+    assert make(out, {"a": 1}) == "nothing to do"
+    assert make(out, {"a": 1}, "resume") == "nothing to do"
+    assert make(out, {"a": 1}, "overwrite") == "nothing to do"
+    with pytest.raises(OutputError, match="another request.*different a"):
+        make(out, {"a": 2})
+    with pytest.raises(OutputError, match="another request"):
+        make(out, {"a": 2}, "resume")
+    assert make(out, {"a": 2}, "overwrite") == "made"
+    assert (out / "result.txt").read_text() == "{'a': 2}"
+
+
+def test_a_partial_run_is_resumed_only_when_asked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, {"a": 1}, finish=False)
+    with pytest.raises(OutputError, match=r"unfinished.*--resume"):
+        make(out, {"a": 1})
+    assert make(out, {"a": 1}, "resume") == "resumed"
+    assert make(out, {"a": 1}) == "nothing to do"
+
+
+def test_a_folder_of_somebody_else_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for rerun in ("refuse", "resume", "overwrite"):
+        with pytest.raises(OutputError, match="not made by geosynth"):
+            make(tmp_path, {"a": 1}, rerun)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way_and_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="is a file"):
+        make(tmp_path / "file", {"a": 1})
+    with pytest.raises(OutputError, match="cannot be written"):
+        make(tmp_path / "file" / "below", {"a": 1})
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written"):
+        make(tmp_path / "out", {"a": 1})
+
+
+def test_two_runs_cannot_write_at_once(tmp_path: Path) -> None:
+    with (
+        claim(tmp_path / "out", {"a": 1}),
+        pytest.raises(OutputError, match="another run"),
+        claim(tmp_path / "out", {"a": 1}, "resume"),
+    ):
+        pass
+
+
+def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, {"a": 1}, finish=False)
+    (out / ".geosynth" / "tmp" / "tile.tif.99.part").write_text("half")
+    make(out, {"a": 1}, "resume")
+    assert not list(out.rglob("*.part"))
+
+
+def test_what_may_differ_is_in_the_log_only(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make(tmp_path / name, {"a": 1})
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    differing = [f for f in files if file_hash(tmp_path / "a" / f) != file_hash(tmp_path / "b" / f)]
+    assert all(path.is_relative_to(".geosynth/log") for path in differing)
+    run = json.loads((tmp_path / "a" / ".geosynth" / "log" / "runs.jsonl").read_text())
+    assert run["pid"] == os.getpid()
+
+
+def test_canonical_json_does_not_depend_on_order() -> None:
+    assert canonical_json({"b": 1, "a": [1, 2]}) == canonical_json({"a": [1, 2], "b": 1})
+    with pytest.raises(ValueError):
+        canonical_json({"a": float("nan")})

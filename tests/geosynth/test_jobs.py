@@ -1,0 +1,79 @@
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geosynth.errors import Cancelled, GeosynthError, SceneError
+from geosynth.events import Events
+from geosynth.jobs import run_tasks
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def fail_at_three(number: int) -> int:
+    if number == 3:
+        raise SceneError("is cut off", where="three.tif", remedy="copy it")
+    return number
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def process_of(folder: str) -> str:
+    import time
+
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(0.2)
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_is_done_once(workers: int) -> None:
+    seen: list[dict[str, Any]] = []
+    results = list(run_tasks(square, range(7), Events([seen.append]), workers=workers, unit="squares"))
+    assert sorted(results) == [n * n for n in range(7)]
+    assert (seen[-1]["done"], seen[-1]["total"], seen[-1]["unit"]) == (7, 7, "squares")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_task_arrives_whole(workers: int) -> None:
+    with pytest.raises(SceneError, match=r"three.tif: is cut off — copy it"):
+        list(run_tasks(fail_at_three, range(6), Events(), workers=workers))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_killed_worker_is_reported() -> None:
+    with pytest.raises(GeosynthError, match="worker process died"):
+        list(run_tasks(die_at_three, range(6), Events(), workers=2))
+
+
+def test_cancel_leaves_no_process_behind(tmp_path: Path) -> None:
+    answers = iter([None, None])
+    events = Events(stop=[lambda: next(answers, "enough")])
+    with pytest.raises(Cancelled):
+        list(run_tasks(process_of, [str(tmp_path)] * 40, events, workers=2))
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_dask_cluster_gives_the_same() -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        results = list(run_tasks(square, range(5), Events(), scheduler=cluster.scheduler_address))
+    assert sorted(results) == [0, 1, 4, 9, 16]
+
+
+def test_no_dask_scheduler() -> None:
+    with pytest.raises(GeosynthError, match="no dask scheduler"):
+        list(run_tasks(square, range(5), Events(), scheduler="tcp://127.0.0.1:1"))

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from geosynth.errors import LegendError
+from geosynth.legend import (
+    READY_MADE,
+    Legend,
+    LegendClass,
+    category_names,
+    load_legend,
+    polygon_style,
+    raster_style,
+)
+
+GAPPY = Legend((LegendClass(7, "sea & shore", "#0000ff"), LegendClass(2, 'the "old" town', "#ff0000")))
+
+
+def test_network_index_is_the_position_not_the_id() -> None:
+    mask = np.array([[7, 2, 255, 3]], np.uint8)
+    index = GAPPY.to_index(mask)
+    assert index.tolist() == [[0, 1, 255, 255]]  # 3 is no class: unknown
+    assert GAPPY.to_id(index).tolist() == [[7, 2, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ({"id": 255, "name": "a", "color": "#000000"}, "outside 0..254"),
+        ({"id": 1, "name": "", "color": "#000000"}, "no name"),
+        ({"id": 1, "name": "a", "color": "red"}, "colour 'red'"),
+        ({"name": "a"}, "not a class"),
+    ],
+)
+def test_bad_classes_are_named(entry: dict[str, object], fault: str) -> None:
+    with pytest.raises(LegendError, match=fault):
+        Legend.from_json([entry])
+
+
+def test_ids_and_names_are_used_once() -> None:
+    with pytest.raises(LegendError, match="once"):
+        Legend.from_json([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}])
+    with pytest.raises(LegendError, match="at least one"):
+        Legend(())
+
+
+def test_round_trip_through_json(tmp_path: Path) -> None:
+    (tmp_path / "legend.json").write_text(json.dumps(GAPPY.to_json()))
+    assert load_legend(tmp_path / "legend.json") == GAPPY
+
+
+def test_a_legend_with_an_ignored_id(tmp_path: Path) -> None:
+    classes = [{"id": 0, "name": "unlabeled", "rgb": [1, 2, 3]}, {"id": 1, "name": "house", "rgb": [255, 0, 16]}]
+    (tmp_path / "classes.json").write_text(json.dumps({"ignore_index": 0, "classes": classes}))
+    legend = load_legend(tmp_path / "classes.json")
+    assert legend.names == ("house",)
+    assert legend.classes[0].color == "#ff0010"
+
+
+def test_ready_made_legends() -> None:
+    for name in READY_MADE:
+        assert load_legend(name) is READY_MADE[name]
+    with pytest.raises(LegendError, match="world"):
+        load_legend("no-such-legend")
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.json").write_text('{"x": 1}')
+    with pytest.raises(LegendError, match=r"a.json.*not a JSON"):
+        load_legend(tmp_path / "a.json")
+    with pytest.raises(LegendError, match=r"b.json.*no list"):
+        load_legend(tmp_path / "b.json")
+
+
+def test_styles_hold_every_name_and_colour_as_valid_xml() -> None:
+    raster = ElementTree.fromstring(raster_style(GAPPY).split("\n", 1)[1])
+    entries = {e.get("value"): (e.get("label"), e.get("color")) for e in raster.iter("paletteEntry")}
+    assert entries == {"7": ("sea & shore", "#0000ff"), "2": ('the "old" town', "#ff0000")}
+    polygons = ElementTree.fromstring(polygon_style(GAPPY).split("\n", 1)[1])
+    assert [c.get("value") for c in polygons.iter("category")] == list(GAPPY.names)
+    names = [e.text or "" for e in ElementTree.fromstring(category_names(GAPPY)).iter("Category")]
+    assert names == ["", "", 'the "old" town', "", "", "", "", "sea & shore"]
