@@ -66,8 +66,8 @@ class OutputFolder:
 
     def finish(self) -> None:
         """Mark the folder complete."""
-        shutil.rmtree(self.temporary, ignore_errors=True)
-        write_whole(self.state / "complete", "", self.state)
+        write_whole(self.state / "complete", "", self.temporary)
+        shutil.rmtree(self.temporary, ignore_errors=True)  # a kill before this leaves it for the next claim
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from geosynth.errors import GeosynthError, LabelError, SceneError, TilesetError
+from geosynth.errors import GeosynthError, LabelError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, file_hash
-from geosynth.grid import Grid, is_engineering
+from geosynth.grid import Grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN, Legend
-from geosynth.scenes.blocks import Bounds, Lattice, assign_splits
+from geosynth.scenes.blocks import Lattice, SceneSplits, split_tiles
 from geosynth.scenes.burning import load_polygons, open_labels
 from geosynth.scenes.finding import find_files, match_labels, name_apart
 from geosynth.scenes.labels import Codes, Labels, Outside, PolygonLabels, infer_legend, inspect_labels, make_codes
@@ -107,7 +107,7 @@ class _RowTask:
     folder: str
     spec: TileSpec
     scene: _Scene
-    codes: Codes | None
+    codes: Codes
     row: int
     splits: tuple[Split | None, ...]
     min_valid: float
@@ -143,7 +143,7 @@ def tile_scenes(
     legend = plan.legend or (infer_legend(labels, plan.outside, plan.ignore) if labels else None)
     if legend is None:
         raise LabelError("no labels and no legend", remedy="give --legend to tile scenes without labels")
-    codes = make_codes(labels, legend, plan.outside, plan.ignore) if labels else None
+    codes = make_codes(labels, legend, plan.outside, plan.ignore)
 
     grids = shared_grids(infos, plan.gsd, events)
     bands = shared_bands(infos, grids)
@@ -158,6 +158,14 @@ def tile_scenes(
             where=infos[0].path,
             remedy="give a smaller --size" + ("" if plan.gsd is None else " or --gsd"),
         )
+    splits = split_tiles(
+        {scene.info.name: scene.lattice for scene in scenes},
+        dict(plan.assign),
+        val=plan.val,
+        test=plan.test,
+        seed=plan.seed,
+        buffer=plan.buffer,
+    )
     request = _request(plan, legend, infos, label_files)
     spec = TileSpec(
         id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
@@ -173,7 +181,7 @@ def tile_scenes(
         events.warn(f"{repaired} invalid polygons were repaired")
     with claim(out, request, rerun) as folder:
         if not folder.complete:
-            _run(plan, folder, spec, scenes, codes, repaired, events, workers, scheduler)
+            _run(plan, folder, spec, scenes, splits, codes, repaired, events, workers, scheduler)
         return _summary(folder)
 
 
@@ -182,7 +190,8 @@ def _run(
     folder: OutputFolder,
     spec: TileSpec,
     scenes: Sequence[_Scene],
-    codes: Codes | None,
+    splits: Sequence[SceneSplits],
+    codes: Codes,
     repaired: int,
     events: Events,
     workers: int,
@@ -192,9 +201,9 @@ def _run(
     folder.record(_ABOUT, {"tiles": [], "dropped": {"edge": edge}, "repaired": repaired})
     finished = folder.records()
     tasks = [
-        _RowTask(str(folder.path.absolute()), spec, scene, codes, row, splits, plan.min_valid)
-        for scene, rows in zip(scenes, _deal(plan, scenes), strict=True)
-        for row, splits in enumerate(rows)
+        _RowTask(str(folder.path.absolute()), spec, scene, codes, row, tiles, plan.min_valid)
+        for scene, rows in zip(scenes, splits, strict=True)
+        for row, tiles in enumerate(rows)
     ]
     todo = [task for task in tasks if task.name not in finished]
     for name, record in run_tasks(tile_row, todo, events, workers=workers, scheduler=scheduler, unit="rows of tiles"):
@@ -210,49 +219,51 @@ def _run(
 
 
 def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
-    """Write one row of tiles; returns the task's name and its journal record."""
-    folder, spec, scene, lattice = Path(task.folder), task.spec, task.scene, task.scene.lattice
-    nodata, size = spec.bands[0].nodata, spec.tile_size
+    """Write one row of tiles; returns the task's name and its journal record.
+
+    The row is read as one strip, so memory grows with the tile's height times the scene's width.
+    """
+    spec, scene, lattice = task.spec, task.scene, task.scene.lattice
+    name, size = scene.info.name, spec.tile_size
+    strip = (task.row * lattice.stride, 0, size, (lattice.cols - 1) * lattice.stride + size)
+    with open_scene(scene.info, lattice.grid, spec.bands[0].nodata) as image_reader:
+        images, valids = image_reader.read(*strip)
+    with open_labels(scene.labels, task.codes, lattice.grid) as label_reader:
+        masks = np.where(valids, label_reader.read(*strip), np.uint8(UNKNOWN))
     records: list[dict[str, Any]] = []
     dropped = Counter({"split": task.splits.count(None)})
-    codes = task.codes or Codes((), (), UNKNOWN, UNKNOWN)
-    with (
-        open_scene(scene.info, lattice.grid, nodata) as image_reader,
-        open_labels(scene.labels, codes, lattice.grid) as label_reader,
-    ):
-        for col, split in enumerate(task.splits):
-            if split is None:
-                continue
-            window = (task.row * lattice.stride, col * lattice.stride, size, size)
-            image, valid = image_reader.read(*window)
-            if valid.mean() < task.min_valid or not valid.any():
-                dropped["nodata"] += 1
-                continue
-            mask = np.where(valid, label_reader.read(*window), np.uint8(UNKNOWN))
-            tags = {
-                "GEOSYNTH_SYNTHETIC": "none",
-                "GEOSYNTH_SCENE": scene.info.name,
-                "GEOSYNTH_WINDOW": " ".join(map(str, window)),
-            }
-            records.append(
-                write_tile(
-                    folder,
-                    spec,
-                    f"{scene.info.name}_r{task.row:05d}_c{col:05d}",
-                    lattice.grid.window(*window),
-                    image,
-                    valid,
-                    mask,
-                    tags,
-                    split=split,
-                    scene=scene.info.name,
-                    row=task.row,
-                    col=col,
-                    image_origin="real",
-                    mask_origin="human" if (mask != UNKNOWN).any() else "none",
-                    placement="real",
-                )
-            )
+    for col, split in enumerate(task.splits):
+        if split is None:
+            continue
+        window = (task.row * lattice.stride, col * lattice.stride, size, size)
+        columns = slice(window[1], window[1] + size)
+        valid, mask = valids[:, columns], masks[:, columns]
+        if valid.mean() < task.min_valid or not valid.any():
+            dropped["nodata"] += 1
+            continue
+        tags = {
+            "GEOSYNTH_SYNTHETIC": "none",
+            "GEOSYNTH_SCENE": name,
+            "GEOSYNTH_WINDOW": " ".join(map(str, window)),
+        }
+        record = write_tile(
+            Path(task.folder),
+            spec,
+            f"{name}_r{task.row:05d}_c{col:05d}",
+            lattice.grid.window(*window),
+            images[:, :, columns],
+            valid,
+            mask,
+            tags,
+            split=split,
+            scene=name,
+            row=task.row,
+            col=col,
+            image_origin="real",
+            mask_origin="human" if (mask != UNKNOWN).any() else "none",
+            placement="real",
+        )
+        records.append(record)
     return task.name, {"tiles": records, "dropped": dict(sorted(dropped.items()))}
 
 
@@ -292,55 +303,6 @@ def _lattice(plan: TilingPlan, grid: Grid, padded: bool) -> tuple[Lattice, int]:
     rows, cols = (all_rows, all_cols) if padded else (whole_rows, whole_cols)
     block = plan.block if plan.split == "block" else 0
     return Lattice(grid, rows, cols, plan.size, stride, block), all_rows * all_cols - rows * cols
-
-
-def _deal(plan: TilingPlan, scenes: Sequence[_Scene]) -> list[list[tuple[Split | None, ...]]]:
-    """The split of every tile: for every scene a list of rows."""
-    bound = dict(plan.assign)
-    unknown = sorted(bound.keys() - {scene.info.name for scene in scenes})
-    if unknown:
-        names = ", ".join(scene.info.name for scene in scenes)
-        raise SceneError(f"no scene is called {unknown[0]}", remedy=f"the scenes are: {names}")
-    units = [
-        f"{scene.info.name}/{row}/{col}"
-        for scene in scenes
-        if scene.info.name not in bound
-        for row, col in scene.lattice.blocks
-    ]
-    dealt = assign_splits(units, plan.val, plan.test, plan.seed)
-    blocks: list[dict[tuple[int, int], Split]] = []
-    for scene in scenes:
-        name = scene.info.name
-        fixed = bound.get(name)
-        blocks.append({(r, c): fixed or dealt[f"{name}/{r}/{c}"] for r, c in scene.lattice.blocks})
-    places = [
-        [(split, scene.lattice.block_bounds(block)) for block, split in own.items()]
-        for scene, own in zip(scenes, blocks, strict=True)
-    ]
-    return [
-        [
-            scene.lattice.tile_splits(row, own, plan.buffer, _elsewhere(scene, position, places))
-            for row in range(scene.lattice.rows)
-        ]
-        for position, (scene, own) in enumerate(zip(scenes, blocks, strict=True))
-    ]
-
-
-def _elsewhere(
-    scene: _Scene, position: int, places: Sequence[Sequence[tuple[Split, Bounds]]]
-) -> list[tuple[Split, Bounds]]:
-    """Blocks of the other scenes that lie on this one."""
-    grid = scene.lattice.grid
-    if is_engineering(grid.crs):
-        return []
-    left, bottom, right, top = grid.bounds
-    return [
-        (split, place)
-        for other, blocks in enumerate(places)
-        if other != position
-        for split, place in blocks
-        if place[0] < right and place[2] > left and place[1] < top and place[3] > bottom
-    ]
 
 
 def _request(plan: TilingPlan, legend: Legend, infos: Sequence[SceneInfo], labels: Sequence[str]) -> dict[str, Any]:

@@ -86,8 +86,7 @@ def _run(
         click.echo("Cancelled: interrupted — run the same command with --resume to go on", err=True)
         return CANCELLED
     except GeosynthError as error:
-        events.error(error)
-        click.echo(f"Error: {error}", err=True)
+        return _fail(events, error, error, debug)
     except click.ClickException:
         raise
     except BrokenPipeError:
@@ -96,11 +95,15 @@ def _run(
         return FAILED
     except Exception as error:
         what = f"unexpected {type(error).__name__}: {str(error).strip() or 'no message'}"
-        wrapped = GeosynthError(what, remedy="run again with --debug and report what it prints")
-        events.error(wrapped)
-        click.echo(f"Error: {wrapped}", err=True)
+        told = GeosynthError(what, remedy="run again with --debug and report what it prints")
+        return _fail(events, told, error, debug)
+
+
+def _fail(events: Events, told: GeosynthError, cause: Exception, debug: bool) -> int:
+    events.error(told)
+    click.echo(f"Error: {told}", err=True)
     if debug:
-        traceback.print_exc()
+        traceback.print_exception(cause)
     return FAILED
 
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from io import StringIO
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
-from PIL import Image
 
 from geosynth import __version__
-from geosynth.evaluation.charts import arms_chart, distances_chart
-from geosynth.evaluation.contact import Stretch, choose, mosaic, panels, png, stretch_of
+from geosynth.evaluation.charts import arms_chart
+from geosynth.evaluation.comparison import SHOWN, compare, sheet
+from geosynth.evaluation.contact import choose, stretch_of
 from geosynth.evaluation.experiment import ExperimentPlan, RunResult
 from geosynth.evaluation.fairness import is_unexplained, seen_by
-from geosynth.evaluation.fidelity import CopyCheck, class_shares, copy_check, presence, total_variation
-from geosynth.evaluation.statistics import Estimate, signed
+from geosynth.evaluation.fidelity import class_shares
+from geosynth.evaluation.plain import markdown, runs_csv
+from geosynth.evaluation.statistics import signed
 from geosynth.evaluation.summary import ArmSummary, headline, summarise
+from geosynth.evaluation.wording import percent, plus_minus, shown
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, file_hash
-from geosynth.tileset import INDEX, SPLITS, Split, Tile, Tileset
-
-SHOWN, NEAREST = 12, 6
-"""Pairs in each contact sheet; nearest neighbours shown."""
+from geosynth.tileset import INDEX, SPLITS, Split, Tileset
 
 
 def write_report(
@@ -58,17 +53,6 @@ def write_report(
     events.artifact(out.path / "report.html", "report")
 
 
-def runs_csv(results: Sequence[RunResult], names: Sequence[str]) -> str:
-    """One line a run: arm, seed, mean IoU, mean F1, IoU by class (empty where the class never came up)."""
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", "mean_iou", "mean_f1", *(f"iou_{name}" for name in names)])
-    for run in results:
-        values = ["" if value is None else f"{value:.6f}" for value in run.iou]
-        writer.writerow([run.arm, run.seed, f"{run.mean_iou:.6f}", f"{run.mean_f1:.6f}", *values])
-    return stream.getvalue()
-
-
 def _content(
     real: Tileset,
     synthetic: Mapping[str, Tileset],
@@ -80,7 +64,7 @@ def _content(
     train = real.select("train", labelled=True)
     stretch = stretch_of(real)
     base = choose(train or real.select(), SHOWN, 0)
-    sets = [_set(name, real, other, stretch, events) for name, other in synthetic.items()]
+    sets = [compare(name, real, other, stretch, events) for name, other in synthetic.items()]
     reference = next((entry.arm.name for entry in summaries if entry.difference is None and not entry.verdict), None)
     purposes: tuple[tuple[Split, str], ...] = (("train", "training"), ("val", "validation"), ("test", "testing"))
     counts = ", ".join(f"{len(real.select(split, labelled=True)):,} for {purpose}" for split, purpose in purposes)
@@ -103,10 +87,10 @@ def _content(
         "arms_chart": arms_chart(summaries) if summaries else "",
         "classes": _classes(real, summaries),
         "legend": spec.legend.classes,
-        "real_sheet": _data(mosaic(real, base, stretch, columns=3)) if base and sets else "",
+        "real_sheet": sheet(real, base, stretch),
         "real_note": f"{len(base)} of {len(train or real.select())} training tiles",
         "synthetic": sets,
-        "limits": _limits(plan, summaries),
+        "limits": _limits(summaries),
         "command": _command(plan, synthetic),
         "provenance": _provenance(real, synthetic),
     }
@@ -147,7 +131,9 @@ def _arm(entry: ArmSummary) -> dict[str, Any]:
         "runs": len(entry.runs),
         "iou": shown(entry.mean_iou),
         "f1": shown(entry.mean_f1),
-        "difference": "–" if difference is None else f"{signed(difference.mean)}{_error(difference.standard_error)}",
+        "difference": "–"
+        if difference is None
+        else f"{signed(difference.mean)}{plus_minus(difference.standard_error)}",
         "interval": "–" if ends is None else f"{signed(ends.low or 0)} to {signed(ends.high or 0)}",
     }
 
@@ -166,107 +152,7 @@ def _classes(real: Tileset, summaries: Sequence[ArmSummary]) -> list[dict[str, A
     ]
 
 
-def _set(name: str, real: Tileset, other: Tileset, stretch: Stretch, events: Events) -> dict[str, Any]:
-    """What the page says about one synthetic tileset."""
-    tiles = other.select(labelled=True) or other.select()
-    drawn = choose(tiles, SHOWN, 0)
-    check = copy_check(real, other, events)
-    rows, shares_words, apart = _shares(name, real.select("train", labelled=True), tiles, real)
-    share = None if check is None else check.share_nearer
-    alike = (
-        "class shares were not compared"
-        if apart is None
-        else f"its class shares differ by {percent(apart)} of the pixels"
-    )
-    near = (
-        "copying could not be judged"
-        if share is None
-        else f"{percent(share)} of its images come suspiciously near a training tile (about 1\u00a0% is normal)"
-    )
-    return {
-        "name": name,
-        "sheet": _data(mosaic(other, drawn, stretch, columns=3)) if drawn else "",
-        "note": f"{len(drawn)} of {len(tiles)}",
-        "shares": rows,
-        "shares_words": shares_words,
-        "short": f"“{name}”: {alike}; {near}.",
-        "copy_words": _copy_words(check, name),
-        "copy_chart": _copy_chart(check, name),
-        "nearest": [] if check is None else _nearest(check, real, other, stretch),
-    }
-
-
-def _shares(
-    name: str, train: Sequence[Tile], tiles: Sequence[Tile], real: Tileset
-) -> tuple[list[dict[str, Any]], str, float | None]:
-    ours, theirs = class_shares(train), class_shares(tiles)
-    if ours is None or theirs is None:
-        return [], "", None
-    apart = total_variation(ours, theirs)
-    seen = presence(train, len(ours)), presence(tiles, len(ours))
-    widest = max(float(ours.max()), float(theirs.max()))
-    rows = [
-        {
-            "name": entry.name,
-            "colour": entry.color,
-            "real": percent(ours[k]),
-            "made": percent(theirs[k]),
-            "real_width": round(100 * ours[k] / widest, 2),
-            "made_width": round(100 * theirs[k] / widest, 2),
-            "real_tiles": percent(seen[0][k]),
-            "made_tiles": percent(seen[1][k]),
-        }
-        for k, entry in enumerate(real.spec.legend.classes)
-    ]
-    words = (
-        f"{percent(apart)} of the pixels of “{name}” would have to change class to give the shares of"
-        " the real training tiles."
-    )
-    return rows, words, apart
-
-
-def _copy_words(check: CopyCheck | None, name: str) -> str:
-    if check is None:
-        return f"“{name}” has no generated images, or there are no real training tiles: nothing to check."
-    count = len(check.synthetic)
-    if check.threshold is None or check.share_nearer is None:
-        return (
-            f"For {count:,} synthetic images the nearest real training tile was found, but there are no held-out real"
-            " tiles to tell how near is too near. Look at the nearest ones below."
-        )
-    few = ""
-    if len(check.held_out) < 100:
-        few = f" With only {len(check.held_out)} held-out tiles the 1st percentile is little more than their minimum."
-    return (
-        f"{percent(check.share_nearer)} of {count:,} synthetic images are nearer to a training tile than the 1st"
-        f" percentile ({check.threshold:.2f}) of {len(check.held_out):,} real {check.held_out_split} tiles, which the"
-        f" generator cannot have copied. About 1 % is what equally varied tiles would give; much more speaks for"
-        f" copying or for too little variety.{few}"
-    )
-
-
-def _copy_chart(check: CopyCheck | None, name: str) -> str:
-    if check is None:
-        return ""
-    rows = [(name, check.distances)]
-    if len(check.held_out):
-        rows.append((f"real {check.held_out_split} tiles", check.held_out))
-    return distances_chart(rows, check.threshold)
-
-
-def _nearest(check: CopyCheck, real: Tileset, other: Tileset, stretch: Stretch) -> list[dict[str, str]]:
-    pairs = []
-    for i in check.order[:NEAREST]:
-        left = panels(other, check.synthetic[i], stretch, 128, "image")[0]
-        right = panels(real, check.nearest[i], stretch, 128, "image")[0]
-        both = Image.new("RGB", (258, 128), (255, 255, 255))
-        both.paste(left, (0, 0))
-        both.paste(right, (130, 0))
-        pairs.append({"image": _data(both), "distance": f"{check.distances[i]:.2f}"})
-    return pairs
-
-
-def _limits(plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> list[str]:
+def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
     limits = []
     if summaries:
         limits = [
@@ -313,74 +199,3 @@ def _provenance(real: Tileset, synthetic: Mapping[str, Tileset]) -> list[tuple[s
     for name, tileset in {"TILES": real, **synthetic}.items():
         rows.append((name, f"tileset {tileset.spec.id}, sha256 of its index {file_hash(tileset.path / INDEX)}"))
     return rows
-
-
-def markdown(content: Mapping[str, Any]) -> str:
-    """The report without its pictures."""
-    lines = [f"# {content['title']}", "", content["lead"], "", *(f"- {line}" for line in content["headline"]), ""]
-    lines += [f"> {line}\n" for line in content["warnings"]]
-    if content["arms"]:
-        lines += ["## Scores on the real test tiles", "", content["method"], ""]
-        columns = ("name", "real", "synthetic", "runs", "iou", "f1", "difference", "interval")
-        titles = (
-            "Learns from",
-            "Real pairs",
-            "Synthetic pairs",
-            "Runs",
-            "Mean IoU",
-            "Mean F1",
-            "Difference",
-            "95 % interval",
-        )
-        lines += [
-            *_table(titles, [[arm[key] for key in columns] for arm in content["arms"]]),
-            "",
-            "## Scores by class",
-            "",
-        ]
-        rows = [[row["name"], row["share"], *row["iou"]] for row in content["classes"]]
-        lines += [*_table(("Class", "Test pixels", *(arm["name"] for arm in content["arms"])), rows), ""]
-    for entry in content["synthetic"]:
-        rows = [[row[key] for key in ("name", "real", "made", "real_tiles", "made_tiles")] for row in entry["shares"]]
-        lines += [f"## Real and “{entry['name']}”", "", entry["shares_words"], ""]
-        heads = (
-            "Class",
-            "Pixels, real",
-            f"Pixels, {entry['name']}",
-            "Tiles with it, real",
-            f"Tiles with it, {entry['name']}",
-        )
-        lines += [*_table(heads, rows), "", entry["copy_words"], ""]
-    lines += ["## What this does not show", "", *(f"- {line}" for line in content["limits"]), ""]
-    lines += ["## How to reproduce it", "", f"    {content['command']}", ""]
-    return "\n".join([*lines, *(f"- {name}: {value}" for name, value in content["provenance"]), ""])
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    cells = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in cells]
-
-
-def shown(value: Estimate) -> str:
-    """``0.458 ± 0.006``, or the mean alone for a single run."""
-    return f"{value.mean:.3f}{_error(value.standard_error)}"
-
-
-def _error(error: float | None) -> str:
-    return "" if error is None else f" ± {error:.3f}"
-
-
-def percent(share: float | np.floating[Any]) -> str:
-    """A share 0..1 in percent, with one decimal below ten."""
-    value = 100 * float(share)
-    return (
-        f"{value:.0f}\u00a0%"
-        if value >= 9.95 or value == 0
-        else f"{value:.1f}\u00a0%"
-        if value >= 0.05
-        else "<\u00a00.1\u00a0%"
-    )
-
-
-def _data(image: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()

@@ -16,6 +16,10 @@ FEWEST_SEEDS = 3
 """Below this many paired runs nothing is claimed: an interval from two runs is 13 standard errors wide."""
 
 
+NO_SPREAD = 1e-9
+"""A standard error below this is rounding: the runs were all the same."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Mean over runs and its standard error; the error is None for a single run."""
@@ -76,7 +80,7 @@ def paired_difference(
 
 def is_beyond_noise(difference: Difference | None) -> bool:
     """Whether enough runs agree that the interval leaves out zero. Never from fewer than ``FEWEST_SEEDS`` runs."""
-    if difference is None or difference.count < FEWEST_SEEDS or not difference.standard_error:
+    if difference is None or difference.count < FEWEST_SEEDS or (difference.standard_error or 0) < NO_SPREAD:
         return False
     assert difference.low is not None and difference.high is not None
     return difference.low > 0 or difference.high < 0
@@ -94,7 +98,7 @@ def verdict(name: str, reference: str, difference: Difference | None, score: str
             f"Too few seeds to say whether “{name}” differs from “{reference}”: with {seeds} its {score} was {way} that"
             f" of “{reference}”, which may well be chance. Run at least {FEWEST_SEEDS} seeds."
         )
-    if not difference.standard_error:
+    if difference.standard_error is None or difference.standard_error < NO_SPREAD:
         return (
             f"Nothing can be said of “{name}”: its {score} differs from “{reference}” by exactly {signed(mean)} in all"
             f" {seeds}, so the seeds do not show how much chance there is."

@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from geosynth.grid import Grid
+from geosynth.errors import SceneError
+from geosynth.grid import Grid, is_engineering
 from geosynth.tileset import SPLITS, Split
 
 Bounds = tuple[float, float, float, float]
+SceneSplits = list[tuple[Split | None, ...]]
+"""The split of every tile of a scene, row by row; None for a tile to leave out."""
 
 
 def assign_splits(units: Sequence[str], val: float, test: float, seed: int) -> dict[str, Split]:
@@ -108,3 +111,58 @@ def _meet(one: Bounds, other: Bounds) -> bool:
         and one[1] + slack < other[3]
         and other[1] + slack < one[3]
     )
+
+
+def split_tiles(
+    lattices: Mapping[str, Lattice],
+    assign: Mapping[str, Split],
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    buffer: int,
+) -> list[SceneSplits]:
+    """The split of every tile of every scene, in the scenes' order.
+
+    Args:
+        lattices: by scene name.
+        assign: scenes that go into one split as a whole.
+        val, test: shares of the blocks of the other scenes.
+        seed: decides which block goes where.
+        buffer: pixels kept between tiles of one split and blocks of another.
+
+    Raises:
+        SceneError: ``assign`` names a scene that is not there.
+    """
+    unknown = sorted(assign.keys() - lattices.keys())
+    if unknown:
+        raise SceneError(f"no scene is called {unknown[0]}", remedy=f"the scenes are: {', '.join(lattices)}")
+    free = [f"{name}/{r}/{c}" for name, tiles in lattices.items() if name not in assign for r, c in tiles.blocks]
+    dealt = assign_splits(free, val, test, seed)
+    blocks = {
+        name: {(r, c): assign.get(name) or dealt[f"{name}/{r}/{c}"] for r, c in tiles.blocks}
+        for name, tiles in lattices.items()
+    }
+    places = {
+        name: [(split, lattices[name].block_bounds(block)) for block, split in own.items()]
+        for name, own in blocks.items()
+    }
+    return [
+        [tiles.tile_splits(row, blocks[name], buffer, _elsewhere(name, tiles, places)) for row in range(tiles.rows)]
+        for name, tiles in lattices.items()
+    ]
+
+
+def _elsewhere(
+    name: str, tiles: Lattice, places: Mapping[str, Sequence[tuple[Split, Bounds]]]
+) -> list[tuple[Split, Bounds]]:
+    """Blocks of the other scenes that lie on this one; scenes on a local plane lie nowhere."""
+    if is_engineering(tiles.grid.crs):
+        return []
+    return [
+        entry
+        for other, blocks in places.items()
+        if other != name
+        for entry in blocks
+        if _meet(tiles.grid.bounds, entry[1])
+    ]

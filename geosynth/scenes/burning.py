@@ -20,8 +20,9 @@ from geosynth.errors import LabelError
 from geosynth.grid import Grid, is_engineering
 from geosynth.legend import UNKNOWN
 from geosynth.rasters import open_raster
+from geosynth.scenes.checks import orientation
 from geosynth.scenes.labels import Codes, Labels, MaskLabels, PolygonLabels, attribute_texts
-from geosynth.scenes.source import SceneInfo, SceneReader, open_scene, orientation
+from geosynth.scenes.source import SceneInfo, SceneReader, open_scene
 from geosynth.scenes.targets import same_crs
 
 Bounds = tuple[float, float, float, float]

@@ -22,7 +22,8 @@ from rasterio.io import DatasetReader
 from geosynth.errors import GeosynthError, LabelError, SceneError
 from geosynth.legend import PALETTE, UNKNOWN, Legend, LegendClass
 from geosynth.rasters import Band, open_raster
-from geosynth.scenes.source import SceneInfo, north_up, scene_name
+from geosynth.scenes.checks import north_up
+from geosynth.scenes.source import SceneInfo, scene_name
 
 Outside = Literal["background", "unknown"]
 CLASS_FIELDS = ("class", "class_name")
@@ -216,13 +217,15 @@ def _single(polygons: Sequence[PolygonLabels], legend: Legend) -> int:
     without = [entry for entry in polygons if entry.field is None]
     named = [entry for entry in legend.classes if entry.name == _SINGLE]
     real = named or [entry for entry in legend.classes if entry.name != BACKGROUND.name]
-    if without and len(real) != 1:
+    if not without:
+        return UNKNOWN
+    if len(real) != 1:
         raise LabelError(
             "its polygons do not say their class, and the legend has several",
             where=without[0].path,
             remedy="name the attribute that holds it with --class-field",
         )
-    return real[0].id if real else UNKNOWN
+    return real[0].id
 
 
 def _outside(polygons: Sequence[PolygonLabels], legend: Legend, outside: Outside | None) -> int:

@@ -26,16 +26,22 @@ def make_tiles(
     counts: dict[str, int],
     *,
     synthetic: bool = False,
+    repainted: bool = False,
     lineage: Lineage | None = None,
     bands: tuple[Band, ...] = RGB,
     legend: Legend | None = None,
     far: int = 0,
     copies: Tileset | None = None,
 ) -> Tileset:
-    """Tiles cut from the world ``far`` pixels down; ``copies`` instead gives its training images, a quarter turned."""
+    """Tiles cut from the world ``far`` pixels down; ``copies`` instead gives its training images, a quarter turned.
+
+    ``synthetic`` ones stand at made-up places; ``repainted`` ones are generated images for the masks that are there.
+    """
     spec = TileSpec(path.name, bands, legend or load_legend("world"), CRS.from_epsg(32633), (1.0, 1.0), 1.0, SIDE)
     origins = {"image_origin": "generated", "mask_origin": "generated", "placement": "fictitious"}
-    if not synthetic:
+    if repainted:
+        origins = {"image_origin": "generated", "mask_origin": "human", "placement": "donor"}
+    elif not synthetic:
         origins = {"image_origin": "real", "mask_origin": "human", "placement": "real"}
     with claim(path, {"made": "up"}) as out:
         rows = []

@@ -15,7 +15,7 @@ from PIL import Image
 from geosynth.evaluation import evaluate
 from geosynth.evaluation.charts import ticks
 from geosynth.evaluation.experiment import Arm, ExperimentPlan, Trial, standard_arms
-from geosynth.evaluation.report import percent
+from geosynth.evaluation.wording import percent
 from geosynth.events import Events
 
 NAME = "<b>a & b</b>"
@@ -79,7 +79,7 @@ def test_the_page_says_what_was_found(report: Path) -> None:
     for said in (
         "Labelled real tiles: 8 for training, 4 for validation, 4 for testing",
         "3 seeds, for the same 1,234 optimiser steps of 2 tiles",
-        f"Nothing can be said of “real + {NAME}”",
+        f"“real + {NAME}” scored better than “real” by",
         "The encoders start from scratch",
         "What this does not show",
         "tileset made, sha256 of its index",

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from geosynth.diffusion.batches import Batch, TileArrays, assemble, training_batch, turn
+from geosynth.diffusion.codes import UNKNOWN, decode
+from geosynth.diffusion.normalise import BandScale
+from geosynth.noise import generator_for
+
+SCALE = BandScale((128.0,), (64.0,), (0.0,), (255.0,))
+
+
+def tiles(count: int = 5, side: int = 16) -> TileArrays:
+    """Tiles whose mask follows from the image, pixel by pixel."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 1, side, side)).astype(np.uint8)
+    return TileArrays(images, (images[:, 0] // 64).astype(np.uint8), np.ones((count, side, side), bool))
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True))
+
+
+def batch_of(step: int, rank: int = 0, size: int = 8) -> Batch:
+    return training_batch(tiles(), SCALE, 4, size=size, batch=6, seed=1, step=step, rank=rank)
+
+
+def test_a_batch_is_a_pure_function_of_seed_step_and_rank() -> None:
+    first = batch_of(3)
+    batch_of(4)
+    torch.randn(9)
+    assert same(first, batch_of(3))
+    assert not same(first, batch_of(4))
+    assert not same(first, batch_of(3, rank=1))
+
+
+def test_image_and_mask_are_cropped_and_turned_together() -> None:
+    for step in range(4):
+        batch = batch_of(step)
+        image = np.rint(batch.data[:, 0].numpy() * 128 + 128)
+        mask, _ = decode(batch.data[:, 1:], 4)
+        assert np.array_equal(mask.numpy(), image // 64)
+
+
+def test_the_eight_turns_differ_and_keep_the_pixels() -> None:
+    array = np.arange(9).reshape(3, 3)
+    turned = {turn(array, which).tobytes() for which in range(8)}
+    assert len(turned) == 8
+    assert all(sorted(turn(array, which).ravel()) == list(range(9)) for which in range(8))
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_an_unlabelled_tile_gets_a_mask_of_pure_noise_and_teaches_its_image(draw: int) -> None:
+    masks = np.full((8, 8, 8), UNKNOWN)
+    images = np.zeros((8, 1, 8, 8), np.uint8)
+    batch = assemble(images, masks, np.ones((8, 8, 8), bool), SCALE, 4, generator_for("test", draw))
+    assert not batch.known.any()
+    assert bool((batch.mask_level == 1).all())
+    assert bool((batch.image_level > 0).all())
+
+
+def test_nodata_is_neither_valid_nor_known() -> None:
+    valid = np.ones((1, 4, 4), bool)
+    valid[0, 0] = False
+    batch = assemble(
+        np.zeros((1, 1, 4, 4), np.uint8), np.zeros((1, 4, 4)), valid, SCALE, 4, generator_for("test", 0)
+    )
+    assert not batch.valid[0, 0].any()
+    assert not batch.known[0, 0].any()
+    assert batch.known[0, 1:].all()

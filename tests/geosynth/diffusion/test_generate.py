@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from conftest import world_tiles
+
+from geosynth.diffusion.codes import encode
+from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
+from geosynth.diffusion.generator import load_generator
+from geosynth.errors import Cancelled, ModelError, OutputError
+from geosynth.events import Events
+from geosynth.folders import file_hash
+from geosynth.lineage import read_lineage
+from geosynth.noise import sample_noise
+from geosynth.tileset import Tileset
+
+FIVE = GenerateRequest(5, steps=2, block=2)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): file_hash(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.relative_to(folder).is_relative_to(".geosynth/log")
+    }
+
+
+@pytest.fixture(scope="module")
+def pairs(shared_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pairs") / "synthetic"
+    generate(shared_generator, FIVE, out, Events())
+    return out
+
+
+def test_a_synthetic_tileset_is_a_tileset(pairs: Path, shared_generator: Path) -> None:
+    generator = load_generator(shared_generator)
+    tileset = Tileset(pairs)
+    assert len(tileset.tiles) == 5
+    assert tileset.spec.crs == generator.spec.crs
+    assert tileset.spec.pixel_size == generator.spec.pixel_size
+    for number, tile in enumerate(tileset.tiles):
+        assert (tile.image_origin, tile.mask_origin, tile.placement) == ("generated", "generated", "fictitious")
+        assert (tile.generator, tile.seed, tile.sample_index) == (generator.hash, 0, number)
+        image, valid, mask = tileset.read(tile)
+        assert valid.all()
+        assert set(np.unique(mask)) <= set(tileset.spec.legend.ids)
+        for band, low, high in zip(image, generator.scale.low, generator.scale.high, strict=True):
+            assert band.min() >= low and band.max() <= high
+    assert read_lineage(pairs) == generator.lineage
+
+
+def test_every_file_says_that_it_is_synthetic(pairs: Path, shared_generator: Path) -> None:
+    for path in [*pairs.glob("images/*.tif"), *pairs.glob("masks/*.tif")]:
+        with rasterio.open(path) as dataset:
+            tags = dataset.tags()
+        assert tags["GEOSYNTH_SYNTHETIC"] == "both"
+        assert tags["GEOSYNTH_GENERATOR"] == load_generator(shared_generator).hash
+        assert tags["GEOSYNTH_STEPS"] == "2"
+        assert tags["DIGITAL_SOURCE_TYPE"].endswith("trainedAlgorithmicMedia")
+
+
+def test_the_bytes_do_not_depend_on_the_workers(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
+    generate(shared_generator, FIVE, tmp_path / "two", Events(), workers=2)
+    assert hashes(tmp_path / "two") == hashes(pairs)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answers = iter([None, None])
+    with pytest.raises(Cancelled):
+        generate(shared_generator, FIVE, out, Events(stop=[lambda: next(answers, "enough")]))
+    assert len(list(out.glob("images/*.tif"))) == 4  # two of three blocks
+    with pytest.raises(OutputError, match="--resume"):
+        generate(shared_generator, FIVE, out, Events())
+    generate(shared_generator, FIVE, out, Events(), rerun="resume")
+    assert hashes(out) == hashes(pairs)
+    assert generate(shared_generator, FIVE, out, Events()).nothing_to_do
+
+
+def test_more_pairs_begin_with_the_same_ones(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
+    generate(shared_generator, GenerateRequest(3, steps=2, block=2), tmp_path / "three", Events())
+    for few, many in zip(Tileset(tmp_path / "three").tiles, Tileset(pairs).tiles, strict=False):
+        with rasterio.open(tmp_path / "three" / few.image) as a, rasterio.open(pairs / many.image) as b:
+            assert np.array_equal(a.read(), b.read())
+
+
+def test_images_for_given_masks(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
+    request = GenerateRequest(3, steps=2, block=2, masks_from=str(shared_world_tileset))
+    generate(shared_generator, request, tmp_path / "painted", Events())
+    real = {tile.id: tile for tile in Tileset(shared_world_tileset).tiles}
+    for tile in Tileset(tmp_path / "painted").tiles:
+        donor = real[tile.parent_id]
+        assert donor.split == "train"
+        assert (tile.image_origin, tile.mask_origin, tile.placement) == ("generated", "human", "donor")
+        assert tile.geometry.equals(donor.geometry)
+        with rasterio.open(tmp_path / "painted" / tile.mask) as a, rasterio.open(shared_world_tileset / donor.mask) as b:
+            assert np.array_equal(a.read(), b.read())
+            assert a.tags()["GEOSYNTH_SYNTHETIC"] == "image"
+
+
+def test_masks_for_given_images(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
+    request = GenerateRequest(3, steps=2, block=2, images_from=str(shared_world_tileset))
+    generate(shared_generator, request, tmp_path / "labelled", Events())
+    for tile in Tileset(tmp_path / "labelled").tiles:
+        assert (tile.image_origin, tile.mask_origin, tile.placement) == ("real", "predicted", "real")
+        with (
+            rasterio.open(tmp_path / "labelled" / tile.image) as a,
+            rasterio.open(shared_world_tileset / "images" / f"{tile.parent_id}.tif") as b,
+        ):
+            assert np.array_equal(a.read(), b.read())
+            assert a.transform == b.transform
+
+
+def test_the_given_side_decides_the_answer(shared_generator: Path) -> None:
+    generator = load_generator(shared_generator)
+    noise = sample_noise(0, 0, (6, 32, 32))[None]
+    water, field = (encode(torch.full((1, 32, 32), index, dtype=torch.uint8), 6) for index in (2, 4))
+    wet, kept = generator.pipeline(noise, mask=water, steps=2)
+    dry, _ = generator.pipeline(noise, mask=field, steps=2)
+    assert torch.equal(kept, water)  # the given side is returned untouched
+    assert not torch.allclose(wet, dry)
+    strict, _ = generator.pipeline(noise, mask=water, steps=2, guidance=3.0)
+    assert not torch.allclose(wet, strict)
+    with pytest.raises(ValueError, match="nothing to sample"):
+        generator.pipeline(noise, mask=water, image=wet)
+
+
+def test_ratio_counts_labelled_real_training_pairs(shared_world_tileset: Path) -> None:
+    assert count_for_ratio(1.5, shared_world_tileset) == 24
+    assert count_for_ratio(0.001, shared_world_tileset) == 1
+
+
+def test_donors_that_do_not_fit(shared_generator: Path, tmp_path: Path) -> None:
+    other = world_tiles(tmp_path / "other", rows=1, cols=3, side=16)
+    request = GenerateRequest(2, steps=1, masks_from=str(other))
+    with pytest.raises(ModelError, match="tiles of 16 px.*makes 32 px"):
+        generate(shared_generator, request, tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,120 @@
+"""Killed without warning at any moment, a command goes on with --resume and ends with the same bytes.
+
+Each command runs in a process forked from one that has the libraries loaded already, so that a kill hits the work and
+not the imports.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SIDE, world_tiles
+
+from geosynth.events import Events
+from geosynth.folders import file_hash
+
+KILLS = 20
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+
+
+def tile(inputs: Path, out: Path) -> None:
+    from geosynth.legend import load_legend
+    from geosynth.tiling import TilingPlan, tile_scenes
+
+    plan = TilingPlan(
+        scenes=(str(inputs / "scene.tif"),),
+        labels=(str(inputs / "scene_mask.tif"),),
+        size=SIDE,
+        legend=load_legend("world"),
+    )
+    tile_scenes(plan, out, Events(), rerun="resume")
+
+
+def train(inputs: Path, out: Path) -> None:
+    from geosynth.diffusion.train import TrainRequest, train_generator
+
+    request = TrainRequest(steps=12, batch=2)
+    train_generator(
+        inputs / "tiles", request, out, Events(), rerun="resume", threads=1, precision="32", checkpoint_every=2
+    )
+
+
+def generate(inputs: Path, out: Path) -> None:
+    from geosynth.diffusion.generate import GenerateRequest
+    from geosynth.diffusion.generate import generate as generate_pairs
+
+    generate_pairs(inputs / "model", GenerateRequest(24, steps=2, block=2), out, Events(), rerun="resume")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory, shared_generator: Path) -> Path:
+    from geosynth.world import Landscape
+    from geosynth.world.scene import write_scene
+
+    folder = tmp_path_factory.mktemp("inputs")
+    write_scene(Landscape(3), folder, "scene", 0, 0, 6 * SIDE, 8 * SIDE)
+    world_tiles(folder / "tiles", side=16)
+    shutil.copytree(shared_generator, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def context() -> multiprocessing.context.BaseContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["geosynth.diffusion.train", "geosynth.diffusion.generate", "geosynth.tiling", "geosynth.tilesetwriter"]
+    )
+    return context
+
+
+@pytest.mark.parametrize("command", [tile, train, generate])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
+    command: Callable[[Path, Path], None],
+    inputs: Path,
+    tmp_path: Path,
+    context: multiprocessing.context.BaseContext,
+) -> None:
+    def start(out: Path) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=command, args=(inputs, out))  # type: ignore[attr-defined]
+        process.start()
+        return process
+
+    def finish(out: Path) -> float:
+        began = time.monotonic()
+        process = start(out)
+        process.join(timeout=120)
+        assert process.exitcode == 0
+        return time.monotonic() - began
+
+    finish(tmp_path / "warm-up")  # the first one waits for the fork server
+    seconds = finish(tmp_path / "whole")
+    expected = _hashes(tmp_path / "whole")
+    moments = random.Random(0)
+    hit = 0
+    for number in range(KILLS):
+        out = tmp_path / f"killed-{number}"
+        process = start(out)
+        process.join(timeout=moments.uniform(0, seconds))
+        hit += process.exitcode is None
+        process.kill()
+        process.join()
+        finish(out)
+        assert _hashes(out) == expected, f"kill {number}"
+        shutil.rmtree(out)
+    assert hit >= KILLS // 2  # most kills found the work unfinished
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): file_hash(path)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.relative_to(folder).is_relative_to(".geosynth/log")
+    }
