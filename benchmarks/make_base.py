@@ -76,7 +76,7 @@ def main() -> None:
             print(record["step"], record["name"], f"{record['value']:.4f}", flush=True)
 
     precision = "bf16" if has_fast_bfloat16("cpu") else "32"
-    history = fit(task, args.work, Events([show]), precision=precision)
+    fit(task, args.work, Events([show]), precision=precision)
     spec = TileSpec(
         id="world",
         bands=tuple(Band(name, "uint8") for name in ("red", "green", "blue")),
@@ -95,7 +95,10 @@ def main() -> None:
         "learning_rate": plan.learning_rate,
         "seed": plan.seed,
         "precision": precision,
-    } | (history[-1] if history else {})
+    }
+    held_out_loss = task.held_out_loss()
+    if held_out_loss is not None:
+        summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
     with claim(args.out, {"command": "make_base", "steps": plan.steps, "batch": plan.batch}, "overwrite") as out:
         content_hash = save_generator(out, task.average, spec, task.scale, summary, Lineage(), half=True)
         out.finish()

@@ -20,6 +20,7 @@ from rasterio.crs import CRS
 from shapely.geometry import Polygon
 
 from geosynth.errors import SceneError, TilesetError
+from geosynth.folders import file_hash
 from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN, Legend
 from geosynth.rasters import Band, grid_of, open_raster, valid_pixels
@@ -188,6 +189,17 @@ class Tileset:
             and tile.review != "rejected"
             and tile.filter != "rejected"
         )
+
+    def identity(self) -> dict[str, str]:
+        """What a request says about this tileset: its id and the hashes of its description and its index.
+
+        The index holds the hashes of all tiles, so another identity means other content.
+        """
+        return {
+            "id": self.spec.id,
+            "tileset": file_hash(self.path / "tileset.json"),
+            "index": file_hash(self.path / INDEX),
+        }
 
     def read(self, tile: Tile) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
         """A pair from its own two files: image (C, H, W), valid (H, W), mask of class ids uint8 (H, W).

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,10 +45,10 @@ class TilingPlan:
         gsd: ground metres a pixel; None keeps the first scene's pixels.
         legend: None makes one of what the labels hold.
         class_field: the attribute that holds the class.
-        outside: what lies outside polygons.
+        outside: what lies outside polygons: "background" or "unknown".
         ignore: label values (numbers or texts) that mean unknown.
         overlap: pixels that neighbouring tiles share.
-        split: by square blocks of tiles, or by whole scene.
+        split: "block" (square blocks of tiles) or "scene".
         assign: (scene name, split): scenes that go into one split as a whole.
         val, test: shares of the blocks (or scenes).
         block: tiles along a side of a block.
@@ -63,11 +63,11 @@ class TilingPlan:
     gsd: float | None = None
     legend: Legend | None = None
     class_field: str | None = None
-    outside: Outside | None = None
+    outside: str | None = None
     ignore: tuple[int | str, ...] = ()
     overlap: int = 0
-    split: Literal["block", "scene"] = "block"
-    assign: tuple[tuple[str, Split], ...] = ()
+    split: str = "block"
+    assign: tuple[tuple[str, str], ...] = ()
     val: float = 0.15
     test: float = 0.15
     block: int = 4
@@ -135,15 +135,16 @@ def tile_scenes(
         OutputError: the folder cannot be written, or holds something else.
         Cancelled: the user stopped it; what is finished can be resumed.
     """
-    _check_numbers(plan)
+    _check(plan)
+    outside = cast(Outside | None, plan.outside)
     scene_files, label_files = find_files(plan.scenes, plan.labels)
     infos = name_apart([_absolute(inspect_scene(path)) for path in scene_files])
     labels = [entry for path in label_files for entry in inspect_labels(Path(path).absolute(), plan.class_field)]
     matched = match_labels(infos, labels)
-    legend = plan.legend or (infer_legend(labels, plan.outside, plan.ignore) if labels else None)
+    legend = plan.legend or (infer_legend(labels, outside, plan.ignore) if labels else None)
     if legend is None:
         raise LabelError("no labels and no legend", remedy="give --legend to tile scenes without labels")
-    codes = make_codes(labels, legend, plan.outside, plan.ignore)
+    codes = make_codes(labels, legend, outside, plan.ignore)
 
     grids = shared_grids(infos, plan.gsd, events)
     bands = shared_bands(infos, grids)
@@ -160,7 +161,7 @@ def tile_scenes(
         )
     splits = split_tiles(
         {scene.info.name: scene.lattice for scene in scenes},
-        dict(plan.assign),
+        {name: cast(Split, split) for name, split in plan.assign},
         val=plan.val,
         test=plan.test,
         seed=plan.seed,
@@ -179,10 +180,17 @@ def tile_scenes(
     repaired = _repaired(scenes)
     if repaired:
         events.warn(f"{repaired} invalid polygons were repaired")
+    for entry in labels:
+        if isinstance(entry, PolygonLabels) and entry.field is None:
+            events.warn(f"{entry.name}: no attribute holds the class, all polygons are of one (see --class-field)")
     with claim(out, request, rerun) as folder:
         if not folder.complete:
             _run(plan, folder, spec, scenes, splits, codes, repaired, events, workers, scheduler)
-        return _summary(folder)
+        summary = _summary(folder)
+    for split, share in (("train", 1.0), ("val", plan.val), ("test", plan.test)):
+        if share > 0 and not summary.by_split[split]:
+            events.warn(f"no tile is in split {split}: give a smaller --block, or another --seed")
+    return summary
 
 
 def _run(
@@ -267,12 +275,16 @@ def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
     return task.name, {"tiles": records, "dropped": dict(sorted(dropped.items()))}
 
 
-def _check_numbers(plan: TilingPlan) -> None:
-    """Refuse numbers that cannot be meant."""
+def _check(plan: TilingPlan) -> None:
+    """Refuse numbers and words that cannot be meant."""
     wrong = {
         "no scenes": not plan.scenes,
         f"--size {plan.size} is not at least 1": plan.size < 1,
         f"--overlap {plan.overlap} is not between 0 and the tile size": not 0 <= plan.overlap < plan.size,
+        f"--outside {plan.outside} is neither background nor unknown": plan.outside
+        not in (None, "background", "unknown"),
+        f"--split {plan.split} is neither block nor scene": plan.split not in ("block", "scene"),
+        "--assign names no split (train, val, test)": any(split not in SPLITS for _, split in plan.assign),
         f"--block {plan.block} is not at least 1": plan.block < 1,
         f"--buffer {plan.buffer} is negative": plan.buffer < 0,
         f"--gsd {plan.gsd} is not a positive length": plan.gsd is not None and not 0 < plan.gsd < math.inf,

@@ -22,7 +22,9 @@ from geosynth_cli.session import session
 @click.option("--arm", "arms", multiple=True, required=True, metavar="NAME=TILES", help="Synthetic tileset to judge.")
 @out_option("Report folder to write.")
 @click.option("--ratio", type=click.FloatRange(0, min_open=True), help="Synthetic pairs per labelled real pair.")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs an arm.")
+@click.option(
+    "--seeds", type=click.IntRange(0), default=3, show_default=True, help="Runs an arm; 0 compares the tiles only."
+)
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Optimiser steps, equal in all.")
 @click.option("--arch", default="unet", show_default=True, help="Architecture.")
 @click.option("--encoder", default="resnet18", show_default=True, help="Encoder.")
@@ -54,8 +56,8 @@ def command(
     """
     from pathlib import Path
 
-    from geosynth.evaluation import evaluate
     from geosynth.evaluation.experiment import ExperimentPlan, standard_arms
+    from geosynth.evaluation.study import evaluate
 
     synthetic = dict(_arm(entry) for entry in arms)
     plan = ExperimentPlan(
@@ -68,10 +70,10 @@ def command(
         learning_rate=learning_rate,
     )
     with events.task("evaluate"):
-        summary = evaluate(
+        verdict = evaluate(
             Path(tiles), plan, Path(out), events, rerun=rerun, threads=threads, device=pick_device(device)
         )
-    return summary
+    return f"{verdict}\nreport: {Path(out) / 'report.html'}"
 
 
 def _arm(entry: str) -> tuple[str, str]:

@@ -112,7 +112,16 @@ def _generator(folder: Path) -> dict[str, Any]:
 def _segmenter(folder: Path) -> dict[str, Any]:
     from geosynth.segmentation.segmenter import load_segmenter
 
-    return {"kind": "segmenter", **load_segmenter(folder).facts()}
+    segmenter = load_segmenter(folder)
+    validation = segmenter.validation
+    return {
+        "kind": "segmenter",
+        **_spec(segmenter.spec.to_json()),
+        "network": f"{segmenter.spec.architecture}, {segmenter.spec.encoder}",
+        "training": segmenter.training,
+        "validation": "none" if validation is None else validation,
+        "hash": segmenter.hash,
+    }
 
 
 def _raster(path: str) -> dict[str, Any]:

@@ -84,9 +84,8 @@ def command(
     """
     from pathlib import Path
 
-    from geosynth.tiling import TilingPlan, tile_scenes
-
     from geosynth.legend import load_legend
+    from geosynth.tiling import TilingPlan, tile_scenes
 
     plan = TilingPlan(
         scenes=scenes,
@@ -110,8 +109,18 @@ def command(
     with events.task("tile"):
         summary = tile_scenes(plan, Path(out), events, rerun=rerun, workers=workers, scheduler=scheduler)
     head = f"nothing to do: {out} is complete" if summary.nothing_to_do else f"{summary.tiles} tiles in {out}"
-    splits = ", ".join(f"{name} {number}" for name, number in summary.splits.items())
-    return f"{head}\nsplits: {splits}\nclasses: {shares_line(summary.class_shares)}"
+    lines = [
+        head,
+        "splits: " + ", ".join(f"{name} {number}" for name, number in summary.by_split.items()),
+        f"labelled: {summary.labelled} of {summary.tiles}",
+        f"classes: {shares_line(summary.class_shares)}",
+    ]
+    dropped = [f"{number} {why}" for why, number in summary.dropped.items() if number]
+    if dropped:
+        lines.append("left out: " + ", ".join(dropped))
+    if summary.repaired:
+        lines.append(f"repaired polygons: {summary.repaired}")
+    return "\n".join(lines)
 
 
 def _assignment(entry: str) -> tuple[str, str]:

@@ -81,10 +81,6 @@ def command(
         )
     if summary.nothing_to_do:
         return f"nothing to do: {out} is complete"
-    losses = summary.history[-1] if summary.history else None
-    held_out = (
-        ""
-        if losses is None
-        else f" (held-out loss: image {losses['val_loss_image']:.3f}, mask {losses['val_loss_mask']:.3f})"
-    )
+    losses = summary.held_out_loss
+    held_out = "" if losses is None else f" (held-out loss: image {losses[0]:.3f}, mask {losses[1]:.3f})"
     return f"generator {summary.hash[:12]} in {out}{held_out}"

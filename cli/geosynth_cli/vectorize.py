@@ -36,9 +36,8 @@ def command(
     """Turn the class rasters MASK… into polygons with class names, areas and colours."""
     from pathlib import Path
 
-    from geosynth.vectorize import vectorize
-
     from geosynth.legend import load_legend
+    from geosynth.vectorize import vectorize
 
     with events.task("vectorize"):
         features = vectorize(

@@ -25,7 +25,6 @@ class Progress(Callback):
 
     def __init__(self, events: Events, every: int = 10, held_out_every: int = 250) -> None:
         self.events, self.every, self.held_out_every = events, every, held_out_every
-        self.history: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
         self._count = 0
 
@@ -45,7 +44,6 @@ class Progress(Callback):
             if held_out is not None:
                 for name, value in zip(("val_loss_image", "val_loss_mask"), held_out, strict=True):
                     self.events.metric(name, value, step)
-                self.history.append({"step": step, "val_loss_image": held_out[0], "val_loss_mask": held_out[1]})
 
 
 class Checkpoint(Callback):
@@ -82,7 +80,7 @@ def fit(
     precision: str = "32",
     accelerator: str = "cpu",
     checkpoint_every: int = 500,
-) -> list[dict[str, float]]:
+) -> None:
     """Train ``task`` to the end of its plan, from ``folder``'s checkpoint when there is one.
 
     Args:
@@ -93,15 +91,11 @@ def fit(
         accelerator: a Lightning accelerator name, "cpu" or "gpu".
         checkpoint_every: steps between checkpoints; one is also written every minute.
 
-    Returns:
-        The held-out losses over the run, one dictionary an evaluation.
-
     Raises:
         Cancelled: the user stopped it; the checkpoint is up to date.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / CHECKPOINT
-    progress = Progress(events)
     _quiet()
     trainer = Trainer(
         accelerator=accelerator,
@@ -114,7 +108,7 @@ def fit(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[progress, Checkpoint(folder, events, checkpoint_every)],
+        callbacks=[Progress(events), Checkpoint(folder, events, checkpoint_every)],
         default_root_dir=folder,
     )
     # The loader only counts: batches come from the step number (see batches.py).
@@ -122,7 +116,6 @@ def fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.fit(task, steps, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    return progress.history
 
 
 def has_fast_bfloat16(device: str) -> bool:

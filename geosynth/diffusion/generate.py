@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from geosynth.diffusion.codes import decode, encode
 from geosynth.diffusion.generator import Generator, cached_generator, load_generator, resolve
 from geosynth.diffusion.pipeline import STEPS
-from geosynth.diffusion.train import tileset_identity
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import Rerun, canonical_json, claim
@@ -277,7 +276,7 @@ def _check_donors(generator: Generator, request: GenerateRequest, source: Path) 
     elif not _usable(tileset, request):
         what = "no labelled training tiles to take masks from"
     else:
-        return tileset_identity(tileset)
+        return tileset.identity()
     raise ModelError(f"has {what}", where=source, remedy="tile it to fit, or train a generator on it")
 
 

@@ -18,10 +18,10 @@ from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, file_hash, write_whole
+from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, write_whole
 from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed
-from geosynth.tileset import INDEX, Tile, Tileset
+from geosynth.tileset import Tile, Tileset
 
 Recipe = Literal["default"]
 
@@ -40,21 +40,11 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What training gave: the generator's hash, its held-out losses, and whether it was there already."""
+    """What training gave: the generator's hash, the held-out loss of (image, mask), whether it was there already."""
 
     hash: str
-    history: tuple[dict[str, float], ...]
+    held_out_loss: tuple[float, float] | None
     nothing_to_do: bool = False
-
-
-def tileset_identity(tileset: Tileset) -> dict[str, str]:
-    """What a request says about a tileset: its id and the hashes of its description and index (which hold the hashes
-    of all its files)."""
-    return {
-        "id": tileset.spec.id,
-        "tileset": file_hash(tileset.path / "tileset.json"),
-        "index": file_hash(tileset.path / INDEX),
-    }
 
 
 def train_generator(
@@ -101,11 +91,11 @@ def train_generator(
         "command": "train",
         **asdict(request),
         "start": None if start is None else start.hash,
-        "tiles": tileset_identity(tileset),
+        "tiles": tileset.identity(),
     }
     with claim(out, asked, rerun) as folder:
         if folder.complete:
-            return TrainSummary(describe(folder.path)["hash"], (), nothing_to_do=True)
+            return TrainSummary(describe(folder.path)["hash"], None, nothing_to_do=True)
         machine = _machine(folder, device, threads, precision)
         before = torch.get_num_threads()
         torch.set_num_threads(machine["threads"])
@@ -146,7 +136,7 @@ def _train(
         len(spec.legend),
         replace(plan, learning_rate=rate),
     )
-    history = fit(
+    fit(
         task,
         folder.state,
         events,
@@ -154,7 +144,6 @@ def _train(
         accelerator="cpu" if machine["device"] == "cpu" else "gpu",
         checkpoint_every=checkpoint_every,
     )
-    lineage = Lineage.of(train, spec.crs_name)
     # Images of the val split chose nothing but were looked at; only what was learnt from counts as seen.
     summary: dict[str, Any] = {
         "recipe": request.recipe,
@@ -165,14 +154,18 @@ def _train(
         "started_from": "random weights" if start is None else start.hash,
         "tileset": spec.id,
         "precision": machine["precision"],
-    } | (history[-1] if history else {})
+    }
+    held_out_loss = task.held_out_loss()
+    if held_out_loss is not None:
+        summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
+    lineage = Lineage.of(train, spec.crs_name)
     if start is not None:
         lineage |= start.lineage
     content_hash = save_generator(folder, task.average, spec, scale, summary, lineage)
     (folder.state / CHECKPOINT).unlink(missing_ok=True)
     folder.finish()
     events.artifact(folder.path, "generator")
-    return TrainSummary(content_hash, tuple(history))
+    return TrainSummary(content_hash, held_out_loss)
 
 
 def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -> Denoiser:

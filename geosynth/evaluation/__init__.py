@@ -1,5 +1,1 @@
 """Do synthetic tiles help? Experiments with seeds and errors, fidelity, copies, contact sheets, and the report."""
-
-from geosynth.evaluation.study import evaluate
-
-__all__ = ["evaluate"]

@@ -13,8 +13,8 @@ from geosynth.evaluation.experiment import Arm, ExperimentPlan, Run, RunResult, 
 from geosynth.evaluation.report import write_report
 from geosynth.evaluation.summary import headline, summarise
 from geosynth.events import Events
-from geosynth.folders import Rerun, claim, file_hash
-from geosynth.tileset import INDEX, Tileset
+from geosynth.folders import Rerun, claim
+from geosynth.tileset import Tileset
 
 
 def evaluate(
@@ -62,7 +62,7 @@ def evaluate(
         run = segmenter_run(real, plan, threads=threads, device=device)
     request = {
         "command": "evaluate",
-        "tiles": _identity(real),
+        "tiles": real.identity(),
         "plan": {**asdict(plan), "arms": [_arm(arm) for arm in plan.arms]},
         "keep": keep,
     }
@@ -89,15 +89,6 @@ def synthetic_tilesets(arms: Sequence[Arm]) -> dict[str, Tileset]:
     return found
 
 
-def _identity(tileset: Tileset) -> dict[str, str]:
-    """What a request says about a tileset; the index holds the hashes of all its files."""
-    return {
-        "id": tileset.spec.id,
-        "tileset": file_hash(tileset.path / "tileset.json"),
-        "index": file_hash(tileset.path / INDEX),
-    }
-
-
 def _arm(arm: Arm) -> dict[str, Any]:
     """An arm as JSON values: tilesets by what is in them, not by where they lie."""
-    return {**asdict(arm), "synthetic": [_identity(Tileset(Path(path))) for path in arm.synthetic]}
+    return {**asdict(arm), "synthetic": [Tileset(Path(path)).identity() for path in arm.synthetic]}

@@ -147,10 +147,11 @@ def split_tiles(
         name: [(split, lattices[name].block_bounds(block)) for block, split in own.items()]
         for name, own in blocks.items()
     }
-    return [
-        [tiles.tile_splits(row, blocks[name], buffer, _elsewhere(name, tiles, places)) for row in range(tiles.rows)]
-        for name, tiles in lattices.items()
-    ]
+    result: list[SceneSplits] = []
+    for name, tiles in lattices.items():
+        elsewhere = _elsewhere(name, tiles, places)
+        result.append([tiles.tile_splits(row, blocks[name], buffer, elsewhere) for row in range(tiles.rows)])
+    return result
 
 
 def _elsewhere(

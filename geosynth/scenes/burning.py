@@ -24,6 +24,7 @@ from geosynth.scenes.checks import orientation
 from geosynth.scenes.labels import Codes, Labels, MaskLabels, PolygonLabels, attribute_texts
 from geosynth.scenes.source import SceneInfo, SceneReader, open_scene
 from geosynth.scenes.targets import same_crs
+from geosynth.scenes.vectors import read_layer
 
 Bounds = tuple[float, float, float, float]
 
@@ -54,18 +55,7 @@ def load_polygons(labels: PolygonLabels, crs: CRS) -> Polygons:
 
 @lru_cache(maxsize=4)
 def _load(labels: PolygonLabels, wkt: str | None) -> Polygons:
-    import warnings
-
-    import pyogrio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # repeated feature ids are no concern here
-            frame = pyogrio.read_dataframe(
-                labels.path, layer=labels.layer, columns=[labels.field] if labels.field else []
-            )
-    except Exception as error:
-        raise LabelError(f"cannot be read ({str(error)[:120]})", where=labels.path) from None
+    frame = read_layer(labels.path, labels.layer, labels.field)
     if wkt is not None:
         if frame.crs is None:
             raise LabelError(

@@ -75,9 +75,11 @@ class _CogWriter:
             self._dataset.close()
             if kind is None:
                 self._publish()
-        except RasterioError as failure:
+        except (RasterioError, OSError) as failure:
             raise OutputError(
-                f"cannot be written ({failure})", where=self.target, remedy="check the free space on the disk"
+                f"cannot be written ({failure})",
+                where=self.target,
+                remedy="check the folder and the free space on the disk",
             ) from None
         finally:
             self._blocks.unlink(missing_ok=True)

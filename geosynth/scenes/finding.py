@@ -28,7 +28,7 @@ def find_files(scenes: Sequence[Source], labels: Sequence[Source] = ()) -> tuple
     Raises:
         SceneError, LabelError: nothing there.
     """
-    shared = {fspath(source) for source in scenes} & {fspath(source) for source in labels}
+    shared = {str(source) for source in scenes if not Path(source).is_file()} & {str(source) for source in labels}
     found_labels = _expand(labels, RASTERS + VECTORS, LabelError)
     found_scenes = _expand(scenes, RASTERS, SceneError)
     if shared:

@@ -24,12 +24,14 @@ from geosynth.legend import PALETTE, UNKNOWN, Legend, LegendClass
 from geosynth.rasters import Band, open_raster
 from geosynth.scenes.checks import north_up
 from geosynth.scenes.source import SceneInfo, scene_name
+from geosynth.scenes.vectors import read_layer, vector_layers
 
 Outside = Literal["background", "unknown"]
-CLASS_FIELDS = ("class", "class_name")
-"""Attributes taken for the class when none is named."""
+CLASS_FIELDS = ("class", "classname")
+"""Attributes taken for the class when none is named, whatever their capitals and underscores."""
 BACKGROUND = LegendClass(0, "background", "#dad7cd")
 _SINGLE = "object"
+_AREAL = ("Polygon", "Surface", "Unknown", "Collection", "Geometry")
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ def infer_legend(labels: Sequence[Labels], outside: Outside | None, ignore: Iter
     """A legend made of what the labels hold.
 
     Polygons: the attribute's values, sorted, numbered from 1 (whole numbers keep their number), or one class "object"
-    where there is no attribute; "background" is class 0 when it is what lies outside. Masks: their numbers, with the
-    names and colours the raster has.
+    where there is no attribute; "background" is class 0 when it is what lies outside. Masks: their numbers, and all
+    that the raster has names for, with its names and colours.
 
     Raises:
         LabelError: nothing to make a class of.
@@ -137,7 +139,8 @@ def infer_legend(labels: Sequence[Labels], outside: Outside | None, ignore: Iter
     else:
         names = {value: name for entry in masks for value, name in entry.named if name}
         colors = {value: color for entry in masks for value, color in entry.colors}
-        for position, number in enumerate(n for n in numbers if str(n) not in skipped and n != UNKNOWN):
+        present = sorted({*numbers, *names} - {UNKNOWN})
+        for position, number in enumerate(number for number in present if str(number) not in skipped):
             color = colors.get(number, PALETTE[position % len(PALETTE)])
             classes[_checked_id(number, masks[0].path)] = LegendClass(number, names.get(number, str(number)), color)
     values = sorted({value for entry in polygons for value in entry.values} - skipped)
@@ -248,48 +251,26 @@ def _outside(polygons: Sequence[PolygonLabels], legend: Legend, outside: Outside
 
 
 def _polygon_layers(path: str, class_field: str | None) -> tuple[PolygonLabels, ...]:
-    """The polygon layers of a vector file; none when it is no vector file."""
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    try:
-        layers = pyogrio.list_layers(path)
-    except (DataSourceError, DataLayerError):
-        return ()
-    spatial = [(str(name), str(kind)) for name, kind in layers if kind is not None]
-    if not spatial:
-        return ()
+    """The polygon layers of a vector file that have the class attribute; none when it is no vector file."""
+    layers = vector_layers(path)
     found: list[PolygonLabels] = []
-    seen: set[str] = set()
-    for layer, kind in spatial:
-        if not any(word in kind for word in ("Polygon", "Surface", "Unknown", "Collection", "Geometry")):
+    areal = [layer for layer in layers if any(word in layer.kind for word in _AREAL)]
+    for layer in areal:
+        alike = {name.casefold().replace("_", ""): name for name in layer.fields}
+        field = class_field or next((alike[name] for name in CLASS_FIELDS if name in alike), None)
+        if field is not None and field not in layer.fields:
             continue
-        info = pyogrio.read_info(path, layer=layer)
-        fields = [str(name) for name in info["fields"]]
-        seen.update(fields)
-        field = class_field or next((name for name in CLASS_FIELDS if name in fields), None)
-        if field is not None and field not in fields:
-            continue
-        values = tuple(sorted({value for value in _texts(path, layer, field) if value})) if field else ()
-        found.append(PolygonLabels(path, scene_name(path), layer, _wkt(info["crs"]), field, values))
-    if not found and class_field is not None and seen:
-        raise LabelError(f"has no attribute '{class_field}'", where=path, remedy=f"it has: {', '.join(sorted(seen))}")
-    if not found:
-        raise LabelError(f"holds no polygons ({', '.join(kind for _, kind in spatial)})", where=path)
+        values: tuple[str, ...] = ()
+        if field is not None:
+            texts = attribute_texts(read_layer(path, layer.name, field)[field].tolist())
+            values = tuple(sorted({text for text in texts if text}))
+        found.append(PolygonLabels(path, scene_name(path), layer.name, layer.crs, field, values))
+    if layers and not areal:
+        raise LabelError(f"holds no polygons ({', '.join(layer.kind for layer in layers)})", where=path)
+    if layers and not found:
+        fields = sorted({name for layer in areal for name in layer.fields})
+        raise LabelError(f"has no attribute '{class_field}'", where=path, remedy=f"it has: {', '.join(fields)}")
     return tuple(found)
-
-
-def _wkt(crs: str | None) -> str | None:
-    import pyproj
-
-    return None if crs is None else str(pyproj.CRS.from_user_input(crs).to_wkt())
-
-
-def _texts(path: str, layer: str, field: str) -> list[str]:
-    import pyogrio
-
-    frame = pyogrio.read_dataframe(path, layer=layer, columns=[field], read_geometry=False)
-    return attribute_texts(frame[field].tolist())
 
 
 def attribute_texts(values: Iterable[Any]) -> list[str]:
@@ -319,7 +300,7 @@ def _mask(dataset: DatasetReader, path: str) -> MaskLabels:
     known = {value for value in values if math.isfinite(value)}
     if any(value != int(value) for value in known):
         raise LabelError("holds values that are no whole numbers: not a mask of classes", where=path)
-    named = enumerate(_category_names(dataset))
+    named = tuple((value, name) for value, name in enumerate(_category_names(dataset)) if name)
     colors: list[tuple[int, str]] = []
     if dataset.colorinterp[0] == ColorInterp.palette:
         colors = [(value, "#{:02x}{:02x}{:02x}".format(*rgba[:3])) for value, rgba in dataset.colormap(1).items()]
@@ -334,8 +315,8 @@ def _mask(dataset: DatasetReader, path: str) -> MaskLabels:
         placed,
         tuple(sorted(int(value) for value in known)),
         int(nodata) if nodata is not None and math.isfinite(nodata) and nodata == int(nodata) else None,
-        tuple((value, name) for value, name in named if name),
-        tuple(color for color in colors if color[0] in known),
+        named,
+        tuple(color for color in colors if color[0] in known | {value for value, _ in named}),
     )
 
 

@@ -101,10 +101,10 @@ def target_grid(info: SceneInfo, *, gsd: float | None = None, crs: CRS | None = 
 
 
 def scene_name(path: str | PathLike[str]) -> str:
-    """A name for tiles and outputs, safe on every file system: ``NETCDF:"a b.nc":rain`` becomes ``a_b.nc_rain``."""
-    text = fspath(path)
-    stem = re.sub(r'^[A-Za-z0-9_]{2,}:(?=["/])', "", text) if ":" in text else text
-    stem = PurePath(stem.replace("\\", "/")).stem or "scene"
+    """A name for tiles and outputs, safe on every file system: ``NETCDF:"a b.nc":rain`` becomes ``a_b_rain``."""
+    text = fspath(path).replace("\\", "/")
+    inner = re.fullmatch(r'\w{2,}:"?(.+?)"?:([^/]+)', text)
+    stem = f"{PurePath(inner[1]).stem}_{inner[2]}" if inner else PurePath(text).stem
     return re.sub(r"[^\w.-]+", "_", stem).strip("._")[:100] or "scene"
 
 
@@ -297,9 +297,7 @@ def _nodata(value: float | None, dtype: str) -> float | None:
         return None
     kind = np.dtype(dtype)
     if kind.kind == "f":
-        limits = np.finfo(kind)
-        held = value if np.isnan(value) else float(kind.type(np.clip(value, float(limits.min), float(limits.max))))
-        return float(held)
+        return float(kind.type(value))
     whole = np.iinfo(kind)
     return float(value) if np.isfinite(value) and value == int(value) and whole.min <= value <= whole.max else None
 

@@ -16,7 +16,6 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from geosynth.diffusion.fitting import CHECKPOINT, Checkpoint
-from geosynth.diffusion.train import tileset_identity
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, write_whole
@@ -131,8 +130,8 @@ def train_segmenter(
         "command": "segment",
         **asdict(plan),
         "real": real,
-        "tiles": tileset_identity(tileset),
-        "synthetic": [tileset_identity(other) for other in others],
+        "tiles": tileset.identity(),
+        "synthetic": [other.identity() for other in others],
     }
     with claim(out, request, rerun) as folder:
         if folder.complete:

@@ -9,7 +9,7 @@ import pytest
 from evaluation_tiles import make_pair, make_tiles
 
 from geosynth.errors import Cancelled, GeosynthError, LeakError, ModelError, OutputError, TilesetError
-from geosynth.evaluation import evaluate
+from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.experiment import (
     Arm,
     ExperimentPlan,

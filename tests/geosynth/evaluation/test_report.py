@@ -12,7 +12,7 @@ import pytest
 from evaluation_tiles import make_pair
 from PIL import Image
 
-from geosynth.evaluation import evaluate
+from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.charts import ticks
 from geosynth.evaluation.experiment import Arm, ExperimentPlan, Trial, standard_arms
 from geosynth.evaluation.wording import percent

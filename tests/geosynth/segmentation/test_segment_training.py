@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -56,34 +57,68 @@ def test_it_learns(tmp_path):
     assert scores(confusion(segmenter, Tileset(tiles), "test", Events())).mean_iou > 0.85
 
 
-@pytest.mark.parametrize("manner", ["cancelled", "killed"])
-def test_a_resumed_run_gives_the_same_bytes(tmp_path, manner):
-    tiles = write_squares(tmp_path / "tiles")
-    plan = replace(QUICK, steps=56, seed=2)  # step 50 validates
-    summary = train(tiles, tmp_path / "whole", plan)
-    assert summary.best_step == 50, "or the test would not see whether the best weights outlive the interruption"
-    asked = []
+def interrupted(tiles, out, plan, step, manner):
+    """Train until ``step`` and stop: asked to (a checkpoint of that step), or killed (the last one is older)."""
+    asked, reads = [], sum(tile.split != "test" for tile in Tileset(tiles).tiles)
 
     def stop():
         asked.append(1)
-        if len(asked) < 53 + 8:  # eight tiles are read first
+        if len(asked) < reads + step:
             return None
         if manner == "killed":
             raise MemoryError("killed")
         return "enough"
 
-    # Killed: the last checkpoint is some steps old.
     with pytest.raises(Cancelled if manner == "cancelled" else MemoryError):
-        train(tiles, tmp_path / "parts", plan, events=Events(stop=[stop]), checkpoint_every=17)
-    assert (tmp_path / "parts/.geosynth/last.ckpt").is_file()
+        train(tiles, out, plan, events=Events(stop=[stop]), checkpoint_every=4)
+    checkpoint = torch.load(out / ".geosynth/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == (step if manner == "cancelled" else step // 4 * 4)
+
+
+@pytest.mark.parametrize("manner", ["cancelled", "killed"])
+def test_a_resumed_run_gives_the_same_bytes(tmp_path, manner):
+    """Without a val split the last weights are written: all that was learnt after the interruption is compared."""
+    tiles = write_squares(tmp_path / "tiles", "tttttt")
+    plan = replace(QUICK, steps=14)
+    assert train(tiles, tmp_path / "whole", plan).best_step == 14
+    interrupted(tiles, tmp_path / "parts", plan, 6, manner)
     with pytest.raises(OutputError, match="--resume"):
         train(tiles, tmp_path / "parts", plan)
-    steps = []
-    events = Events([lambda record: steps.append(record["done"]) if record["event"] == "progress" else None])
-    # The thread count of the first run is kept, whatever is asked for now.
-    train(tiles, tmp_path / "parts", plan, rerun="resume", threads=2, checkpoint_every=17, events=events)
-    assert min(steps) > 50, "went on, did not start again"
+    train(tiles, tmp_path / "parts", plan, rerun="resume")
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(("seed", "best"), [(2, 50), (0, 56)])
+def test_the_best_weights_are_the_same_before_and_after_an_interruption(tmp_path, seed, best):
+    tiles = write_squares(tmp_path / "tiles")
+    plan = replace(QUICK, steps=56, seed=seed)
+    assert train(tiles, tmp_path / "whole", plan).best_step == best, "or this compares something else"
+    interrupted(tiles, tmp_path / "parts", plan, 53, "killed")
+    train(tiles, tmp_path / "parts", plan, rerun="resume")
+    assert files_of(tmp_path / "whole") == files_of(tmp_path / "parts")
+
+
+def test_a_resumed_run_keeps_its_thread_count_and_gives_the_callers_back(tmp_path, monkeypatch):
+    tiles, before, used = write_squares(tmp_path / "tiles", "tttttt"), torch.get_num_threads(), []
+    interrupted(tiles, tmp_path / "out", QUICK, 3, "cancelled")
+    step = SegmentationTask.training_step
+    monkeypatch.setattr(
+        SegmentationTask, "training_step", lambda *args: used.append(torch.get_num_threads()) or step(*args)
+    )
+    warned = []
+    events = Events([lambda record: warned.append(record) if record.get("level") == "warning" else None])
+    train(tiles, tmp_path / "out", rerun="resume", threads=2, events=events)
+    assert set(used) == {1} and "1 threads" in warned[0]["message"]
+    assert torch.get_num_threads() == before
+
+
+def test_validation_leaves_the_network_in_training(tmp_path, monkeypatch):
+    modes, step = [], SegmentationTask.training_step
+    monkeypatch.setattr(
+        SegmentationTask, "training_step", lambda self, *args: modes.append(self.model.training) or step(self, *args)
+    )
+    train(write_squares(tmp_path / "tiles", "ttv"), tmp_path / "out", replace(QUICK, steps=52))
+    assert len(modes) == 52 and all(modes)
 
 
 def test_cancelled_after_the_last_step_it_finishes(tmp_path):
@@ -215,5 +250,5 @@ def test_torchgeos_own_validation_says_the_same(tmp_path):
 def test_the_learning_rate_rises_and_falls():
     rates = [learning_rate_at(step, 100, 1e-3) for step in range(100)]
     assert rates[0] < rates[4] <= 1e-3 and max(rates) > 9e-4
-    assert all(a > b for a, b in zip(rates[5:], rates[6:], strict=False)) and 0 < rates[-1] < 1e-4
+    assert all(a > b for a, b in pairwise(rates[5:])) and 0 < rates[-1] < 1e-4
     assert math.isclose(learning_rate_at(0, 1, 1e-3), 1e-3)

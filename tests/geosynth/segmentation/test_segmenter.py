@@ -187,5 +187,5 @@ def test_a_tileset_with_another_legend_is_refused(tmp_path):
     tileset = Tileset(write_squares(tmp_path / "tiles", "tv"))
     content = spec_of(SPEC).to_json() | {"legend": Legend.from_names(["road", "water"]).to_json()}
     segmenter = Segmenter(SegmenterSpec.from_json(content), AlwaysBuilding(), "cpu", {}, None, "")
-    with pytest.raises(ModelError, match="its legend .* does not fit the segmenter's"):
+    with pytest.raises(ModelError, match=r"its legend .* does not fit the segmenter's"):
         confusion(segmenter, tileset, "val", Events())
