@@ -13,15 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rasterio.crs import CRS
+from torch.utils.data import DataLoader
 
-from geosynth.diffusion.batches import TileArrays
+from geosynth.devices import has_fast_bfloat16
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.fitting import fit, has_fast_bfloat16
 from geosynth.diffusion.generator import save_generator
 from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.events import Events
+from geosynth.fitting import fit
 from geosynth.folders import claim
 from geosynth.legend import load_legend
 from geosynth.lineage import Lineage
@@ -32,19 +35,32 @@ from geosynth.world import CLASSES, LOOKS, Landscape
 SIDE = 768
 
 
-def render(count: int, first_seed: int) -> TileArrays:
-    """``count`` scenes a look of the made-up world, as tiles of SIDE pixels; training crops them at random."""
+class Scenes:
+    """Whole scenes in memory as pairs; training crops them at random. images (N, 3, H, W), masks (N, H, W), uint8."""
+
+    def __init__(self, images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> None:
+        self.images, self.masks = images, masks
+        self._valid = np.ones(masks.shape[1:], bool)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def raw(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.uint8]]:
+        return self.images[index], self._valid, self.masks[index]
+
+
+def render(count: int, first_seed: int) -> Scenes:
+    """``count`` scenes of SIDE pixels a look of the made-up world."""
     images, masks = [], []
     for look in LOOKS:
         for seed in range(first_seed, first_seed + count):
             image, mask = Landscape(seed, look).render(0, 0, SIDE, SIDE)
             images.append(image)
             masks.append(mask - 1)  # class ids are 1..6, the network's index is the position in the legend
-    stack = np.stack(masks).astype(np.uint8)
-    return TileArrays(np.stack(images), stack, np.ones(stack.shape, bool))
+    return Scenes(np.stack(images), np.stack(masks).astype(np.uint8))
 
 
-def scale_of(tiles: TileArrays) -> BandScale:
+def scale_of(tiles: Scenes) -> BandScale:
     """Statistics of the bands over all tiles."""
     axes = (0, 2, 3)
     return BandScale(
@@ -59,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--scenes", type=int, default=16, help="scenes a look")
     args = parser.parse_args()
@@ -76,7 +92,18 @@ def main() -> None:
             print(record["step"], record["name"], f"{record['value']:.4f}", flush=True)
 
     precision = "bf16" if has_fast_bfloat16("cpu") else "32"
-    fit(task, args.work, Events([show]), precision=precision)
+    events = Events([show])
+    counter: DataLoader[int] = DataLoader(range(plan.steps), batch_size=None)  # type: ignore[arg-type]
+    fit(
+        task,
+        {"train_dataloaders": counter},
+        args.work,
+        events,
+        [Progress(events)],
+        steps=plan.steps,
+        precision=precision,
+        clip=plan.clip,
+    )
     spec = TileSpec(
         id="world",
         bands=tuple(Band(name, "uint8") for name in ("red", "green", "blue")),

@@ -8,8 +8,8 @@ from typing import Literal
 
 from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
 from geosynth.diffusion.train import TrainRequest, train_generator
-from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.experiment import ExperimentPlan, standard_arms
+from geosynth.evaluation.study import evaluate
 from geosynth.events import Events
 from geosynth.folders import Rerun
 from geosynth.segmentation.prediction import predict_scenes

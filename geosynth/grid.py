@@ -29,7 +29,8 @@ def engineering_crs() -> CRS:
 
 def is_engineering(crs: CRS) -> bool:
     """Whether a CRS is a local plane without a place on Earth."""
-    return bool(not crs.is_projected and not crs.is_geographic)
+    placed: bool = crs.is_projected or crs.is_geographic
+    return not placed
 
 
 @dataclass(frozen=True)

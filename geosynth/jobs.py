@@ -1,8 +1,8 @@
 """Many small idempotent tasks: here, or on a dask cluster.
 
 A task takes paths and numbers, writes its files to disk and returns a small record; doing it twice gives the same
-bytes. Open GDAL handles cannot cross processes, so tasks open what they read. Each worker computes with one thread: several
-processes with several threads each fight over the cores.
+bytes. Open GDAL handles cannot cross processes, so tasks open what they read. Each worker computes with one thread:
+several processes with several threads each fight over the cores.
 """
 
 from __future__ import annotations

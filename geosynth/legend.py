@@ -167,6 +167,20 @@ READY_MADE: dict[str, Legend] = {
 }
 
 
+READY_MADE_IGNORED: dict[str, tuple[int, ...]] = {"dubai": (0,)}
+"""Mask values that mean unknown in data that comes with a ready-made legend."""
+
+
+def ignored_values(source: str | PathLike[str]) -> tuple[int, ...]:
+    """Mask values that mean unknown according to a legend that ``load_legend`` reads: its ``ignore_index``."""
+    path = Path(source)
+    if str(source) in READY_MADE or not path.is_file():
+        return READY_MADE_IGNORED.get(str(source), ())
+    content = json.loads(path.read_text(encoding="utf-8"))
+    value = content.get("ignore_index") if isinstance(content, dict) else None
+    return () if value is None else (int(value),)
+
+
 def load_legend(source: str | PathLike[str]) -> Legend:
     """A ready-made legend by name, or one from a JSON file (a list of classes, or an object with ``classes``).
 

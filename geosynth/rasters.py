@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -97,9 +96,8 @@ def mask_bytes(grid: Grid, mask: NDArray[np.uint8], legend: Legend, tags: Mappin
     profile = _profile(grid) | {"count": 1, "dtype": "uint8", "nodata": UNKNOWN, "photometric": "palette"}
     with MemoryFile() as memory:
         with _create(memory, profile) as dataset:
+            dataset.write_colormap(1, legend.colormap())  # before the pixels: GDAL objects to it afterwards
             dataset.write(mask, 1)
-            dataset.colorinterp = (ColorInterp.palette,)
-            dataset.write_colormap(1, legend.colormap())
             dataset.descriptions = ("class",)
             dataset.update_tags(**tags)
         return bytes(memory.read())

@@ -5,6 +5,7 @@ Real and synthetic tiles share one contract: whatever reads the one reads the ot
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,9 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 from shapely.geometry import Polygon
 
-from geosynth.errors import SceneError, TilesetError
+from geosynth.errors import TilesetError
 from geosynth.folders import file_hash
 from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN, Legend
@@ -207,13 +209,8 @@ class Tileset:
         Raises:
             TilesetError: a file is missing, damaged, or not what the tileset says it is.
         """
-        try:
-            with open_raster(self.path / tile.image) as dataset:
-                image = dataset.read()
-            with open_raster(self.path / tile.mask) as dataset:
-                mask = dataset.read(1)
-        except SceneError as error:
-            raise TilesetError(error.what, where=error.where, remedy="make the tileset again") from None
+        image = self._pixels(tile.image, tile.image_sha256)
+        mask = self._pixels(tile.mask, tile.mask_sha256)[0]
         side = self.spec.tile_size
         if image.shape != (len(self.spec.bands), side, side) or mask.shape != (side, side):
             raise TilesetError(
@@ -222,6 +219,21 @@ class Tileset:
                 remedy="make the tileset again",
             )
         return image, valid_pixels(image, self.spec.bands[0].nodata), mask
+
+    def _pixels(self, name: str, sha256: str) -> NDArray[Any]:
+        """All bands of a tile's file. Its bytes are compared with the index first: some damage decodes silently."""
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except OSError:
+            raise TilesetError("is missing", where=path, remedy="make the tileset again") from None
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise TilesetError(
+                "is damaged, or was changed after it was written", where=path, remedy="make the tileset again"
+            )
+        with MemoryFile(content) as memory, memory.open() as dataset:
+            pixels: NDArray[Any] = dataset.read()
+            return pixels
 
     def grid(self, tile: Tile) -> Grid:
         """Where a tile is."""

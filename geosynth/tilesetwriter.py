@@ -169,7 +169,9 @@ def _geopackage(frame: Any, temporary: Path) -> bytes:
     with tempfile.TemporaryDirectory(dir=temporary) as scratch:
         path = Path(scratch) / "index.gpkg"
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
-        pyogrio.write_dataframe(view, path, driver="GPKG", layer="tiles", geometry_type="Polygon")
+        pyogrio.write_dataframe(
+            view, path, driver="GPKG", layer="tiles", geometry_type="Polygon", VERSION="1.2"
+        )  # newer versions are unknown to the QGIS of many
         with sqlite3.connect(path) as database:
             database.execute("VACUUM")
         database.close()

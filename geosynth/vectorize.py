@@ -193,7 +193,7 @@ def _write(frame: Any, target: Path, legend: Legend) -> None:
                 frame = frame.set_crs(None, allow_override=True) if local else frame.to_crs(4326)
                 options = {"COORDINATE_PRECISION": 9} | ({} if local else {"RFC7946": "YES"})
             elif suffix == ".gpkg":
-                options = {"layer": _LAYER}
+                options = {"layer": _LAYER, "VERSION": "1.2"}  # newer ones are unknown to the QGIS of many
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # GeoJSON of a local plane has no CRS, on purpose
                 pyogrio.write_dataframe(
@@ -201,8 +201,10 @@ def _write(frame: Any, target: Path, legend: Legend) -> None:
                 )
         style = polygon_style(legend)
         if suffix == ".gpkg":
+            # Inside the file: a .qml beside it would be taken for that of a class raster of the same name.
             _embed_style(part, style)
-        part.with_suffix(".qml").write_text(style, encoding="utf-8")
+        else:
+            part.with_suffix(".qml").write_text(style, encoding="utf-8")
         for file in sorted(scratch.iterdir(), key=lambda file: file == part):
             file.replace(target.parent / file.name)
     finally:

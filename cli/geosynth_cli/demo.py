@@ -8,7 +8,7 @@ import click
 
 from geosynth.events import Events
 from geosynth.folders import Rerun
-from geosynth_cli.options import device_option, out_option, pick_device, rerun_options
+from geosynth_cli.options import device_option, out_option, rerun_options
 from geosynth_cli.session import session
 
 
@@ -48,7 +48,7 @@ def command(
     from pathlib import Path
 
     from geosynth.demo import SIZE, DemoSize, run_demo
-    from geosynth.legend import load_legend
+    from geosynth.legend import ignored_values, load_legend
     from geosynth.tiling import TilingPlan
 
     plan = None
@@ -61,7 +61,7 @@ def command(
             legend=None if legend is None else load_legend(legend),
             class_field=class_field,
             outside=outside,
-            ignore=ignore,
+            ignore=ignore + (() if legend is None else ignored_values(legend)),
         )
     made = run_demo(
         Path(out),
@@ -70,7 +70,7 @@ def command(
         size=DemoSize(train_steps=steps),
         rerun="overwrite" if rerun == "overwrite" else "resume",
         workers=os.cpu_count() or 1,
-        device=pick_device(device),
+        device=device,
     )
     width = max(len(what) for what, _ in made.entries)
     lines = [f"  {what:<{width}}  {where}" for what, where in made.entries]

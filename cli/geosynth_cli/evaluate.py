@@ -10,7 +10,6 @@ from geosynth_cli.options import (
     batch_option,
     device_option,
     out_option,
-    pick_device,
     rerun_options,
     threads_option,
 )
@@ -70,9 +69,7 @@ def command(
         learning_rate=learning_rate,
     )
     with events.task("evaluate"):
-        verdict = evaluate(
-            Path(tiles), plan, Path(out), events, rerun=rerun, threads=threads, device=pick_device(device)
-        )
+        verdict = evaluate(Path(tiles), plan, Path(out), events, rerun=rerun, threads=threads, device=device)
     return f"{verdict}\nreport: {Path(out) / 'report.html'}"
 
 

@@ -11,7 +11,6 @@ from geosynth.folders import Rerun
 from geosynth_cli.options import (
     device_option,
     out_option,
-    pick_device,
     rerun_options,
     scheduler_option,
     seed_option,
@@ -75,12 +74,13 @@ def command(
         raise click.UsageError("give --count N, or --ratio R with --of TILES")
     if masks_from and images_from:
         raise click.UsageError("give --masks-from or --images-from, not both")
+    from geosynth.devices import choose_device
     from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
 
     if ratio is not None and of is not None:
         count = count_for_ratio(ratio, of)
     assert count is not None
-    where = pick_device(device)
+    where = choose_device(device)
     if workers is None:
         # A worker takes seconds to start: not worth it for a handful of pairs.
         workers = 1 if where != "cpu" or count <= 2 * block else os.cpu_count() or 1

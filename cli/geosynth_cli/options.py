@@ -18,7 +18,7 @@ def out_option(what: str) -> Decorator:
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     default="auto",
     show_default=True,
     help="Where to compute; auto takes a GPU when there is one.",
@@ -52,15 +52,6 @@ def rerun_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--overwrite", is_flag=True, help="Replace an earlier result of another request in --out."
     )(join)
     return click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")(with_overwrite)
-
-
-def pick_device(name: str) -> str:
-    """``auto`` to "cuda" or "cpu"."""
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def shares_line(shares: dict[str, float]) -> str:

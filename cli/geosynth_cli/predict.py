@@ -6,7 +6,7 @@ import click
 
 from geosynth.events import Events
 from geosynth.folders import Rerun
-from geosynth_cli.options import device_option, out_option, pick_device, rerun_options
+from geosynth_cli.options import device_option, out_option, rerun_options
 from geosynth_cli.session import session
 
 
@@ -52,6 +52,6 @@ def command(
             confidence=confidence,
             rerun=rerun,
             resample=resample,
-            device=pick_device(device),
+            device=device,
         )
     return "\n".join(str(path) for path in written)

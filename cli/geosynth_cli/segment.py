@@ -10,7 +10,6 @@ from geosynth_cli.options import (
     batch_option,
     device_option,
     out_option,
-    pick_device,
     rerun_options,
     seed_option,
     threads_option,
@@ -83,7 +82,7 @@ def command(
             events,
             rerun=rerun,
             threads=threads,
-            device=pick_device(device),
+            device=device,
             real=not synthetic_only,
         )
     if summary.nothing_to_do:

@@ -84,7 +84,7 @@ def command(
     """
     from pathlib import Path
 
-    from geosynth.legend import load_legend
+    from geosynth.legend import ignored_values, load_legend
     from geosynth.tiling import TilingPlan, tile_scenes
 
     plan = TilingPlan(
@@ -95,7 +95,7 @@ def command(
         legend=None if legend is None else load_legend(legend),
         class_field=class_field,
         outside=outside,
-        ignore=ignore,
+        ignore=ignore + (() if legend is None else ignored_values(legend)),
         overlap=overlap,
         split=split,
         assign=tuple(_assignment(entry) for entry in assign),

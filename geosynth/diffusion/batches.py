@@ -1,4 +1,4 @@
-"""Training batches as a pure function of (seed, step, rank), from tiles kept in memory as integers.
+"""Training batches as a pure function of (seed, step, rank), from pairs kept in memory as integers.
 
 Nothing here remembers anything: the batch, crop, turn, noise and noise levels of step s are the same whether the run
 started at 0 or was resumed at s, so a resumed run is the same run.
@@ -6,7 +6,9 @@ started at 0 or was resumed at s, so a resumed run is the same run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,18 +19,17 @@ from geosynth.diffusion.codes import UNKNOWN, encode
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import draw_levels
 from geosynth.noise import generator_for
+from geosynth.samples import turn
 
 
-@dataclass(frozen=True)
-class TileArrays:
-    """Tiles in memory: images (N, C, H, W) in raster values, class indices uint8 (N, H, W), valid bool (N, H, W)."""
+class Pairs(Protocol):
+    """Where pairs come from: a ``TilesetDataset``, or arrays in memory."""
 
-    images: NDArray[np.generic]
-    masks: NDArray[np.uint8]
-    valid: NDArray[np.bool_]
+    def __len__(self) -> int: ...
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def raw(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
+        """Image in raster values (C, H, W), valid bool (H, W), class index uint8 (H, W), 255 unknown."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,8 @@ class Batch:
     mask_level: Tensor
 
 
-def turn(array: NDArray[np.generic], which: int) -> NDArray[np.generic]:
-    """One of the eight flips and quarter turns (the dihedral group D4) of the last two axes; ``which`` in 0..7."""
-    turned = np.rot90(array, which % 4, axes=(-2, -1))
-    return turned[..., ::-1] if which >= 4 else turned
-
-
 def training_batch(
-    tiles: TileArrays, scale: BandScale, classes: int, *, size: int, batch: int, seed: int, step: int, rank: int = 0
+    pairs: Pairs, scale: BandScale, classes: int, *, size: int, batch: int, seed: int, step: int, rank: int = 0
 ) -> Batch:
     """The batch of one step: tiles drawn with replacement, cropped to ``size`` and turned at random.
 
@@ -58,32 +53,40 @@ def training_batch(
     turned together. A tile without any label gets a mask of pure noise at full level.
     """
     generator = generator_for("train", seed, step, rank)
-    chosen = torch.randint(len(tiles), (batch,), generator=generator).numpy()
-    turns = torch.randint(8, (batch,), generator=generator).numpy()
-    space = (tiles.masks.shape[-2] - size, tiles.masks.shape[-1] - size)
-    offsets = (torch.rand(batch, 2, generator=generator).numpy() * (np.asarray(space) + 1)).astype(int)
-    images, masks, valid = [], [], []
-    for tile, which, (row, col) in zip(chosen, turns, offsets, strict=True):
-        window = (slice(row, row + size), slice(col, col + size))
-        images.append(turn(tiles.images[tile][:, *window], which))
-        masks.append(turn(tiles.masks[tile][window], which))
-        valid.append(turn(tiles.valid[tile][window], which))
-    return assemble(np.stack(images), np.stack(masks), np.stack(valid), scale, classes, generator)
+    chosen = torch.randint(len(pairs), (batch,), generator=generator).tolist()
+    turns = torch.randint(8, (batch,), generator=generator).tolist()
+    places = torch.rand(batch, 2, generator=generator).tolist()
+    drawn = []
+    for index, which, place in zip(chosen, turns, places, strict=True):
+        image, valid, mask = pairs.raw(index)
+        row, col = (int(share * (side - size + 1)) for share, side in zip(place, mask.shape, strict=True))
+        window = (..., slice(row, row + size), slice(col, col + size))
+        drawn.append(tuple(turn(part[window], which) for part in (image, valid, mask)))
+    images, valids, masks = (np.stack(parts) for parts in zip(*drawn, strict=True))
+    return assemble(images, valids, masks, scale, classes, generator)
+
+
+def held_out_batch(
+    pairs: Pairs, indices: Sequence[int], scale: BandScale, classes: int, *, size: int, generator: torch.Generator
+) -> Batch:
+    """The pairs ``indices``, neither turned nor cropped at random, with noise and levels from ``generator``."""
+    drawn = [tuple(part[..., :size, :size] for part in pairs.raw(index)) for index in indices]
+    images, valids, masks = (np.stack(parts) for parts in zip(*drawn, strict=True))
+    return assemble(images, valids, masks, scale, classes, generator)
 
 
 def assemble(
-    images: NDArray[np.generic],
-    masks: NDArray[np.generic],
-    valid: NDArray[np.generic],
+    images: NDArray[Any],
+    valid: NDArray[np.bool_],
+    masks: NDArray[np.uint8],
     scale: BandScale,
     classes: int,
     generator: torch.Generator,
 ) -> Batch:
-    """A batch from raster values (B, C, H, W), class indices (B, H, W) and validity, noise and levels drawn here."""
-    on = valid.astype(bool)
-    index = torch.from_numpy(np.where(on, masks, UNKNOWN).astype(np.uint8))
+    """A batch from raster values (B, C, H, W), valid bool and class indices (B, H, W); noise and levels drawn here."""
+    index = torch.from_numpy(np.where(valid, masks, UNKNOWN).astype(np.uint8))
     known = index != UNKNOWN
-    data = torch.cat([scale.to_network(images, on), encode(index, classes)], dim=1)
+    data = torch.cat([scale.to_network(images, valid), encode(index, classes)], dim=1)
     noise = torch.randn(data.shape, generator=generator)
     image_level, mask_level = draw_levels(len(data), generator)
     unlabelled = ~known.flatten(1).any(dim=1)
@@ -91,4 +94,4 @@ def assemble(
     # been the given side, there would be nothing to learn from it.
     image_level = torch.where(unlabelled & (image_level == 0), mask_level, image_level)
     mask_level = torch.where(unlabelled, torch.ones_like(mask_level), mask_level)
-    return Batch(data, noise, torch.from_numpy(on), known, image_level, mask_level)
+    return Batch(data, noise, torch.from_numpy(valid), known, image_level, mask_level)

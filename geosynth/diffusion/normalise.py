@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geosynth.rasters import avoid_nodata
+
 LIMIT = 6.0
 """Values are clipped this many standard deviations from the mean before training."""
 
@@ -57,18 +59,3 @@ class BandScale:
         else:
             raster = values.astype(kind)
         return avoid_nodata(raster, nodata)
-
-
-def avoid_nodata(raster: NDArray[Any], nodata: float | None) -> NDArray[Any]:
-    """Valid values that happen to equal nodata, moved to the next value (one up, or one down at the top)."""
-    if nodata is None or np.isnan(nodata):
-        return raster
-    kind = raster.dtype
-    hit = raster == kind.type(nodata)
-    if not hit.any():
-        return raster
-    if kind.kind in "iu":
-        neighbour = nodata - 1 if nodata >= np.iinfo(kind).max else nodata + 1
-    else:
-        neighbour = float(np.nextafter(kind.type(nodata), kind.type(np.inf) if nodata < 0 else kind.type(-np.inf)))
-    return np.where(hit, kind.type(neighbour), raster)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from typing import Any, Literal
 
 import torch
+from torch.utils.data import DataLoader
 
-from geosynth.diffusion.batches import TileArrays
+from geosynth.devices import choose_device, has_fast_bfloat16
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.fitting import CHECKPOINT, fit, has_fast_bfloat16
 from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
 from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import DiffusionTask, Plan
-from geosynth.errors import ModelError, TilesetError
+from geosynth.errors import TilesetError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, write_whole
+from geosynth.fitting import CHECKPOINT, fit, kept_machine
+from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed
+from geosynth.samples import Normalisation, Pair, TilesetDataset
 from geosynth.tileset import Tile, Tileset
 
 Recipe = Literal["default"]
@@ -54,7 +56,7 @@ def train_generator(
     events: Events,
     *,
     rerun: Rerun = "refuse",
-    device: str = "cpu",
+    device: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
     checkpoint_every: int = 500,
@@ -67,7 +69,7 @@ def train_generator(
         out: generator folder to write.
         events: progress, metrics, cancellation.
         rerun: rules for an existing output.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", "mps" or "auto".
         threads: CPU threads; the number is kept with the run, because it decides the last bits of the weights.
         precision: "32", "bf16", or "auto" (bf16 where the device is fast at it); kept with the run too.
         checkpoint_every: steps between checkpoints.
@@ -77,6 +79,7 @@ def train_generator(
         ModelError: ``start`` is not a generator.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
+    where = choose_device(device)
     tileset = Tileset(tiles)
     start = None if request.start is None else load_generator(request.start)
     train, held_out = tileset.select("train"), tileset.select("val")
@@ -96,7 +99,12 @@ def train_generator(
     with claim(out, asked, rerun) as folder:
         if folder.complete:
             return TrainSummary(describe(folder.path)["hash"], None, nothing_to_do=True)
-        machine = _machine(folder, device, threads, precision)
+        asked_machine = {
+            "device": where,
+            "threads": threads or torch.get_num_threads(),
+            "precision": precision if precision != "auto" else "bf16" if has_fast_bfloat16(where) else "32",
+        }
+        machine = kept_machine(folder, asked_machine, events)
         before = torch.get_num_threads()
         torch.set_num_threads(machine["threads"])
         try:
@@ -128,20 +136,31 @@ def _train(
         low=tuple(band.min for band in tileset.statistics),
         high=tuple(band.max for band in tileset.statistics),
     )
+    normalisation = Normalisation.of(tileset.statistics)
+
+    def pairs(tiles: tuple[Tile, ...]) -> TilesetDataset:
+        return TilesetDataset([Pair(tileset, tile) for tile in tiles], normalisation, events=events)
+
     task = DiffusionTask(
         network,
-        _arrays(tileset, train),
-        _arrays(tileset, held_out),
+        pairs(train),
+        pairs(held_out),
         scale,
         len(spec.legend),
         replace(plan, learning_rate=rate),
     )
+    # The loader only counts: batches come from the step number (see batches.py).
+    counter: DataLoader[int] = DataLoader(range(plan.steps), batch_size=None)  # type: ignore[arg-type]
     fit(
         task,
+        {"train_dataloaders": counter},
         folder.state,
         events,
+        [Progress(events)],
+        steps=plan.steps,
+        device=machine["device"],
         precision=machine["precision"],
-        accelerator="cpu" if machine["device"] == "cpu" else "gpu",
+        clip=plan.clip,
         checkpoint_every=checkpoint_every,
     )
     # Images of the val split chose nothing but were looked at; only what was learnt from counts as seen.
@@ -188,25 +207,3 @@ def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -
             remedy=f"tile again with a --size that {network.multiple} divides",
         )
     return network
-
-
-def _arrays(tileset: Tileset, tiles: tuple[Tile, ...]) -> TileArrays:
-    images, valid, masks = tileset.read_all(tiles)
-    return TileArrays(images, masks, valid)
-
-
-def _machine(folder: OutputFolder, device: str, threads: int | None, precision: str) -> dict[str, Any]:
-    """How this run computes: decided at its start and kept, because it is part of the result."""
-    path = folder.state / "machine.json"
-    if path.is_file():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if device != kept["device"]:
-            raise ModelError(
-                f"was begun on {kept['device']}", where=folder.path, remedy=f"resume with --device {kept['device']}"
-            )
-        return kept
-    if precision == "auto":
-        precision = "bf16" if has_fast_bfloat16(device) else "32"
-    machine = {"device": device, "threads": threads or torch.get_num_threads(), "precision": precision}
-    write_whole(path, canonical_json(machine), folder.temporary)
-    return machine

@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from geosynth.diffusion.batches import Batch, TileArrays, assemble, training_batch
+from geosynth.diffusion.batches import Batch, Pairs, held_out_batch, training_batch
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import mix, pair_loss, velocity
@@ -58,12 +58,12 @@ class DiffusionTask(LightningModule):
     """
 
     def __init__(
-        self, denoiser: Denoiser, train: TileArrays, held_out: TileArrays, scale: BandScale, classes: int, plan: Plan
+        self, denoiser: Denoiser, train: Pairs, held_out: Pairs, scale: BandScale, classes: int, plan: Plan
     ) -> None:
         super().__init__()
         self.denoiser = denoiser
         self.average = copy.deepcopy(denoiser).requires_grad_(False).eval()
-        self.train_tiles, self.held_out = train, held_out
+        self.train_pairs, self.held_out = train, held_out
         self.scale, self.classes, self.plan = scale, classes, plan
 
     def loss(self, network: Denoiser, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,7 @@ class DiffusionTask(LightningModule):
         plan = self.plan
         torch.manual_seed(plan.seed * 1_000_003 + self.global_step)  # dropout, too, is a function of (seed, step)
         batch = training_batch(
-            self.train_tiles,
+            self.train_pairs,
             self.scale,
             self.classes,
             size=plan.size,
@@ -120,24 +120,16 @@ class DiffusionTask(LightningModule):
     @torch.no_grad()
     def held_out_loss(self, limit: int = 64) -> tuple[float, float] | None:
         """Image and mask loss of the averaged weights on held-out tiles: same tiles, noise and levels at every call."""
-        tiles = self.held_out
-        if len(tiles) == 0:
+        pairs = self.held_out
+        count = min(limit, len(pairs))
+        if count == 0:
             return None
-        size = self.plan.size
         total = torch.zeros(2)
-        count = 0
-        for start in range(0, min(limit, len(tiles)), self.plan.batch):
-            part = slice(start, min(start + self.plan.batch, limit, len(tiles)))
-            batch = assemble(
-                tiles.images[part][..., :size, :size],
-                tiles.masks[part][..., :size, :size],
-                tiles.valid[part][..., :size, :size],
-                self.scale,
-                self.classes,
-                generator_for("held-out", self.plan.seed, start),
-            )
-            weight = len(batch.data)
-            total += torch.stack([value.float().cpu() for value in self.loss(self.average, batch)]) * weight
-            count += weight
+        for start in range(0, count, self.plan.batch):
+            indices = range(start, min(start + self.plan.batch, count))
+            generator = generator_for("held-out", self.plan.seed, start)
+            batch = held_out_batch(pairs, indices, self.scale, self.classes, size=self.plan.size, generator=generator)
+            losses = [value.float().cpu() for value in self.loss(self.average, batch)]
+            total += torch.stack(losses) * len(indices)
         image, mask = (total / count).tolist()
         return image, mask

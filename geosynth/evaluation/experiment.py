@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosynth.devices import choose_device
 from geosynth.errors import GeosynthError, TilesetError
 from geosynth.evaluation.fairness import check_leak
 from geosynth.events import Events
 from geosynth.folders import OutputFolder
 from geosynth.samples import TilesetDataModule, check_compatible
 from geosynth.segmentation.metrics import confusion, scores
-from geosynth.segmentation.networks import build_network, choose_device
+from geosynth.segmentation.networks import build_network
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.segmentation.training import SegmenterPlan, train_segmenter
 from geosynth.tileset import Tileset

@@ -63,13 +63,3 @@ def padded_logits(network: nn.Module, image: Tensor) -> Tensor:
     filled = F.pad(image, (0, -width % stride, 0, -height % stride))
     logits: Tensor = network(filled)
     return logits[..., :height, :width]
-
-
-def choose_device(name: str) -> str:
-    """``auto`` to the accelerator there is, else the CPU. Raises ModelError for a device this machine lacks."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if available[device])
-    if not available.get(name, False):
-        raise ModelError(f"no device '{name}' here", remedy="give --device cpu or auto")
-    return name

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from geosynth.devices import choose_device
 from geosynth.errors import GeosynthError, ModelError
 from geosynth.folders import OutputFolder, canonical_json
 from geosynth.legend import Legend
@@ -28,7 +29,7 @@ from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage
 from geosynth.rasters import Band
 from geosynth.samples import Normalisation
-from geosynth.segmentation.networks import build_network, choose_device, padded_logits
+from geosynth.segmentation.networks import build_network, padded_logits
 
 FORMAT = 1
 KIND = "segmenter"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -15,14 +12,14 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from geosynth.diffusion.fitting import CHECKPOINT, Checkpoint
+from geosynth.devices import choose_device
 from geosynth.errors import ModelError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, write_whole
+from geosynth.fitting import CHECKPOINT, fit, kept_machine
+from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.samples import Normalisation, TilesetDataModule
 from geosynth.segmentation.metrics import Scores, dataset_confusion, scores
-from geosynth.segmentation.networks import choose_device
 from geosynth.segmentation.segmenter import SegmenterSpec, describe_segmenter, save_segmenter
 from geosynth.segmentation.task import SegmentationTask
 from geosynth.tileset import Tileset
@@ -136,7 +133,8 @@ def train_segmenter(
     with claim(out, request, rerun) as folder:
         if folder.complete:
             return _summary(describe_segmenter(folder.path), nothing_to_do=True)
-        machine = _machine(folder, where, threads, events)
+        asked = {"device": where, "threads": threads or torch.get_num_threads()}
+        machine = kept_machine(folder, asked, events)
         before = torch.get_num_threads()
         torch.set_num_threads(machine["threads"])
         try:
@@ -221,45 +219,20 @@ def _fit(
     checkpoint_every: int,
 ) -> Validation:
     """Train to the end of the plan, from the folder's checkpoint when there is one."""
-    last = folder.state / CHECKPOINT
     best = Validation(events, task.steps)
     events.log(f"reading {len(module.training_pairs)} training pairs")
     module.setup("fit")
-    for name in ("lightning.pytorch", "lightning.fabric"):  # our events say what there is to say
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = Trainer(
-            accelerator="gpu" if device.startswith("cuda") else device,
-            devices=1,
-            max_steps=task.steps,
-            max_epochs=-1,
-            gradient_clip_val=1.0,
-            limit_val_batches=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[best, Checkpoint(folder.state, events, checkpoint_every)],
-            default_root_dir=folder.state,
-        )
-        trainer.fit(task, datamodule=module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    fit(
+        task,
+        {"datamodule": module},
+        folder.state,
+        events,
+        [best],
+        steps=task.steps,
+        device=device,
+        checkpoint_every=checkpoint_every,
+    )
     return best
-
-
-def _machine(folder: OutputFolder, device: str, threads: int | None, events: Events) -> dict[str, Any]:
-    """Device and thread count of this run: decided at its start and kept, because they are part of the result."""
-    path = folder.state / "machine.json"
-    if not path.is_file():
-        machine = {"device": device, "threads": threads or torch.get_num_threads()}
-        write_whole(path, canonical_json(machine), folder.temporary)
-        return machine
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if kept["device"] != device:
-        raise ModelError(f"was begun on {kept['device']}", where=folder.path, remedy=f"give --device {kept['device']}")
-    if threads not in (None, kept["threads"]):
-        events.warn(f"going on with {kept['threads']} threads, as the run was begun")
-    return kept
 
 
 def _spec(plan: SegmenterPlan, tileset: Tileset) -> SegmenterSpec:

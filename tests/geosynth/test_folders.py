@@ -25,7 +25,7 @@ def test_rules_of_a_rerun(tmp_path: Path) -> None:
     assert make(out, {"a": 1}) == "nothing to do"
     assert make(out, {"a": 1}, "resume") == "nothing to do"
     assert make(out, {"a": 1}, "overwrite") == "nothing to do"
-    with pytest.raises(OutputError, match="another request.*different a"):
+    with pytest.raises(OutputError, match=r"another request.*different a"):
         make(out, {"a": 2})
     with pytest.raises(OutputError, match="another request"):
         make(out, {"a": 2}, "resume")

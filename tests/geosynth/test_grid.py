@@ -48,7 +48,9 @@ def test_a_local_plane_has_no_ground_size_and_survives_a_geotiff() -> None:
     assert not is_engineering(CRS.from_epsg(32633))
 
 
-@pytest.mark.parametrize(("lon", "lat", "epsg"), [(15, 50, 32633), (15, -50, 32733), (179.9, 1, 32660), (-180, 1, 32601)])
+@pytest.mark.parametrize(
+    ("lon", "lat", "epsg"), [(15, 50, 32633), (15, -50, 32733), (179.9, 1, 32660), (-180, 1, 32601)]
+)
 def test_utm_zone(lon: float, lat: float, epsg: int) -> None:
     assert utm_crs(grid(4326, 1e-5, lon, lat)).to_epsg() == epsg
 

@@ -2,18 +2,24 @@ import numpy as np
 import pytest
 import torch
 
-from geosynth.diffusion.batches import Batch, TileArrays, assemble, training_batch, turn
+from geosynth.diffusion.batches import Batch, assemble, training_batch
 from geosynth.diffusion.codes import UNKNOWN, decode
 from geosynth.diffusion.normalise import BandScale
 from geosynth.noise import generator_for
+from geosynth.samples import turn
 
 SCALE = BandScale((128.0,), (64.0,), (0.0,), (255.0,))
 
 
-def tiles(count: int = 5, side: int = 16) -> TileArrays:
-    """Tiles whose mask follows from the image, pixel by pixel."""
-    images = np.random.default_rng(0).integers(0, 256, (count, 1, side, side)).astype(np.uint8)
-    return TileArrays(images, (images[:, 0] // 64).astype(np.uint8), np.ones((count, side, side), bool))
+class Random:
+    """Five pairs of 16 px whose mask follows from the image, pixel by pixel."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def raw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        image = np.random.default_rng(index).integers(0, 256, (1, 16, 16)).astype(np.uint8)
+        return image, np.ones((16, 16), bool), (image[0] // 64).astype(np.uint8)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -21,7 +27,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 def batch_of(step: int, rank: int = 0, size: int = 8) -> Batch:
-    return training_batch(tiles(), SCALE, 4, size=size, batch=6, seed=1, step=step, rank=rank)
+    return training_batch(Random(), SCALE, 4, size=size, batch=6, seed=1, step=step, rank=rank)
 
 
 def test_a_batch_is_a_pure_function_of_seed_step_and_rank() -> None:
@@ -50,9 +56,9 @@ def test_the_eight_turns_differ_and_keep_the_pixels() -> None:
 
 @pytest.mark.parametrize("draw", range(20))
 def test_an_unlabelled_tile_gets_a_mask_of_pure_noise_and_teaches_its_image(draw: int) -> None:
-    masks = np.full((8, 8, 8), UNKNOWN)
+    masks = np.full((8, 8, 8), UNKNOWN, np.uint8)
     images = np.zeros((8, 1, 8, 8), np.uint8)
-    batch = assemble(images, masks, np.ones((8, 8, 8), bool), SCALE, 4, generator_for("test", draw))
+    batch = assemble(images, np.ones((8, 8, 8), bool), masks, SCALE, 4, generator_for("test", draw))
     assert not batch.known.any()
     assert bool((batch.mask_level == 1).all())
     assert bool((batch.image_level > 0).all())
@@ -61,9 +67,8 @@ def test_an_unlabelled_tile_gets_a_mask_of_pure_noise_and_teaches_its_image(draw
 def test_nodata_is_neither_valid_nor_known() -> None:
     valid = np.ones((1, 4, 4), bool)
     valid[0, 0] = False
-    batch = assemble(
-        np.zeros((1, 1, 4, 4), np.uint8), np.zeros((1, 4, 4)), valid, SCALE, 4, generator_for("test", 0)
-    )
+    zeros = np.zeros((1, 4, 4), np.uint8)
+    batch = assemble(zeros[:, None], valid, zeros, SCALE, 4, generator_for("test", 0))
     assert not batch.valid[0, 0].any()
     assert not batch.known[0, 0].any()
     assert batch.known[0, 1:].all()

@@ -95,7 +95,10 @@ def test_images_for_given_masks(shared_generator: Path, shared_world_tileset: Pa
         assert donor.split == "train"
         assert (tile.image_origin, tile.mask_origin, tile.placement) == ("generated", "human", "donor")
         assert tile.geometry.equals(donor.geometry)
-        with rasterio.open(tmp_path / "painted" / tile.mask) as a, rasterio.open(shared_world_tileset / donor.mask) as b:
+        with (
+            rasterio.open(tmp_path / "painted" / tile.mask) as a,
+            rasterio.open(shared_world_tileset / donor.mask) as b,
+        ):
             assert np.array_equal(a.read(), b.read())
             assert a.tags()["GEOSYNTH_SYNTHETIC"] == "image"
 
@@ -135,6 +138,6 @@ def test_ratio_counts_labelled_real_training_pairs(shared_world_tileset: Path) -
 def test_donors_that_do_not_fit(shared_generator: Path, tmp_path: Path) -> None:
     other = world_tiles(tmp_path / "other", rows=1, cols=3, side=16)
     request = GenerateRequest(2, steps=1, masks_from=str(other))
-    with pytest.raises(ModelError, match="tiles of 16 px.*makes 32 px"):
+    with pytest.raises(ModelError, match=r"tiles of 16 px.*makes 32 px"):
         generate(shared_generator, request, tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()

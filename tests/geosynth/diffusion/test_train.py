@@ -65,7 +65,7 @@ def test_a_warm_start_keeps_what_fits(shared_generator: Path, tmp_path: Path, sh
 
 def test_tilesets_that_cannot_be_trained_on(tmp_path: Path, shared_world_tileset: Path, generator: Path) -> None:
     odd = world_tiles(tmp_path / "odd", rows=1, cols=3, side=20)
-    with pytest.raises(TilesetError, match="20 px do not fit.*8 divides"):
+    with pytest.raises(TilesetError, match=r"20 px do not fit.*8 divides"):
         train_generator(odd, TINY, tmp_path / "a", Events())
     with pytest.raises(TilesetError, match="no training tiles"):
         train_generator(world_tiles(tmp_path / "two", rows=1, cols=2), TINY, tmp_path / "a", Events())

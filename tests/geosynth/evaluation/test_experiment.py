@@ -9,7 +9,6 @@ import pytest
 from evaluation_tiles import make_pair, make_tiles
 
 from geosynth.errors import Cancelled, GeosynthError, LeakError, ModelError, OutputError, TilesetError
-from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.experiment import (
     Arm,
     ExperimentPlan,
@@ -21,7 +20,7 @@ from geosynth.evaluation.experiment import (
     standard_arms,
 )
 from geosynth.evaluation.fairness import seen_by
-from geosynth.evaluation.study import synthetic_tilesets
+from geosynth.evaluation.study import evaluate, synthetic_tilesets
 from geosynth.events import Events
 from geosynth.legend import Legend
 from geosynth.lineage import Lineage

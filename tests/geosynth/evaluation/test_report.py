@@ -12,9 +12,9 @@ import pytest
 from evaluation_tiles import make_pair
 from PIL import Image
 
-from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.charts import ticks
 from geosynth.evaluation.experiment import Arm, ExperimentPlan, Trial, standard_arms
+from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.wording import percent
 from geosynth.events import Events
 

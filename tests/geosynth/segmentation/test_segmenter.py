@@ -13,6 +13,7 @@ from segment_world import SPEC, write_squares
 from torch import nn
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_jaccard_index
 
+from geosynth.devices import choose_device
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.folders import claim
@@ -20,7 +21,7 @@ from geosynth.legend import Legend
 from geosynth.lineage import Lineage
 from geosynth.samples import Normalisation
 from geosynth.segmentation.metrics import confusion, scores
-from geosynth.segmentation.networks import ARCHITECTURES, build_network, choose_device, padded_logits
+from geosynth.segmentation.networks import ARCHITECTURES, build_network, padded_logits
 from geosynth.segmentation.segmenter import Segmenter, SegmenterSpec, load_segmenter, save_segmenter
 from geosynth.tileset import Tileset, TileSpec
 
