@@ -1,10 +1,19 @@
-"""Where to compute, and what that place is good at."""
+"""Where to compute, what that place is good at, and which one a run was begun on.
+
+Device, threads and precision decide the last bits of a result, so they are kept with a run from its start.
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from geosynth.errors import ModelError
+from geosynth.events import Events
+from geosynth.folders import OutputFolder, canonical_json, write_whole
 
 
 def choose_device(name: str) -> str:
@@ -26,3 +35,24 @@ def has_fast_bfloat16(device: str) -> bool:
     if device == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported())
     return device == "cuda"
+
+
+def kept_machine(folder: OutputFolder, asked: Mapping[str, Any], events: Events) -> dict[str, Any]:
+    """How this run computes: ``asked`` at its start, and from then on what was asked at its start.
+
+    Raises:
+        ModelError: it was begun on another device.
+    """
+    path = folder.state / "machine.json"
+    if not path.is_file():
+        write_whole(path, canonical_json(dict(asked)), folder.temporary)
+        return dict(asked)
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if kept["device"] != asked["device"]:
+        raise ModelError(
+            f"was begun on {kept['device']}", where=folder.path, remedy=f"resume with --device {kept['device']}"
+        )
+    other = [f"{name} {value}" for name, value in kept.items() if asked[name] != value]
+    if other:
+        events.warn(f"going on with {', '.join(other)}, as the run was begun")
+    return kept

@@ -1,13 +1,11 @@
 """Lightning runs that stop anywhere and go on as if they had not.
 
 A task draws its batch from the step number, so the state of a run is its weights, its optimizer and the step: what a
-Lightning checkpoint holds. How it computes (device, threads, precision) decides the last bits of the result, so that is
-kept with the run from its start.
+Lightning checkpoint holds.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -18,9 +16,8 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from geosynth.errors import Cancelled, ModelError
+from geosynth.errors import Cancelled
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, canonical_json, write_whole
 
 CHECKPOINT = "last.ckpt"
 
@@ -103,24 +100,3 @@ def fit(
             default_root_dir=folder,
         )
         trainer.fit(task, **data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-
-
-def kept_machine(folder: OutputFolder, asked: Mapping[str, Any], events: Events) -> dict[str, Any]:
-    """How this run computes: ``asked`` at its start, and from then on what was asked at its start.
-
-    Raises:
-        ModelError: it was begun on another device.
-    """
-    path = folder.state / "machine.json"
-    if not path.is_file():
-        write_whole(path, canonical_json(dict(asked)), folder.temporary)
-        return dict(asked)
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if kept["device"] != asked["device"]:
-        raise ModelError(
-            f"was begun on {kept['device']}", where=folder.path, remedy=f"resume with --device {kept['device']}"
-        )
-    other = [f"{name} {value}" for name, value in kept.items() if asked[name] != value]
-    if other:
-        events.warn(f"going on with {', '.join(other)}, as the run was begun")
-    return kept

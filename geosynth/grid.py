@@ -49,7 +49,8 @@ class Grid:
 
     @property
     def is_rotated(self) -> bool:
-        return self.transform.b != 0 or self.transform.d != 0
+        rotated: bool = self.transform.b != 0 or self.transform.d != 0
+        return rotated
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -128,6 +129,13 @@ def usable_area(wkt: str) -> tuple[float, float, float, float] | None:
     return bounds if all(math.isfinite(value) for value in bounds) else None
 
 
+def fictitious_cell(crs: CRS, pixel_size: tuple[float, float], side: int, index: int) -> tuple[int, int]:
+    """Row and column of the cell of synthetic tile ``index``; see ``fictitious_grid``."""
+    area = None if is_engineering(crs) else usable_area(crs.to_wkt())
+    columns = CELLS if area is None else min(CELLS, max(1, int((area[2] - area[0]) / (2 * side * pixel_size[0]))))
+    return divmod(index, columns)
+
+
 def fictitious_grid(crs: CRS, pixel_size: tuple[float, float], side: int, index: int, tileset_id: str) -> Grid:
     """The made-up place of synthetic tile ``index``: training CRS and exact pixel size, a cell of its own.
 
@@ -145,19 +153,19 @@ def fictitious_grid(crs: CRS, pixel_size: tuple[float, float], side: int, index:
     """
     pitch = 2 * side
     pitch_x, pitch_y = pitch * pixel_size[0], pitch * pixel_size[1]
-    area = usable_area(crs.to_wkt()) if not is_engineering(crs) else None
+    area = None if is_engineering(crs) else usable_area(crs.to_wkt())
+    cell_row, cell_col = fictitious_cell(crs, pixel_size, side, index)
     digest = hashlib.blake2b(tileset_id.encode(), digest_size=8).digest()
     draw_x, draw_y = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big")
     if area is None:
-        left, top, columns = 0.0, 0.0, CELLS
+        left, top = 0.0, 0.0
         spare_x = spare_y = CELLS
     else:
         left, bottom, right, top = area
         fit_x, fit_y = max(1, int((right - left) / pitch_x)), max(1, int((top - bottom) / pitch_y))
-        columns = min(CELLS, fit_x)
-        spare_x, spare_y = fit_x - columns, max(0, fit_y - CELLS)
-    col = draw_x % (spare_x + 1) + index % columns
-    row = draw_y % (spare_y + 1) + index // columns
+        spare_x, spare_y = fit_x - min(CELLS, fit_x), max(0, fit_y - CELLS)
+    col = draw_x % (spare_x + 1) + cell_col
+    row = draw_y % (spare_y + 1) + cell_row
     # Snapped to whole pixels, so that the origin is a short number and neighbours line up.
     left, top = math.ceil(left / pixel_size[0]), math.floor(top / pixel_size[1])
     origin = ((left + col * pitch) * pixel_size[0], (top - row * pitch) * pixel_size[1])

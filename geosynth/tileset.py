@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from os import PathLike
@@ -259,11 +259,6 @@ def _tile(record: dict[str, Any]) -> Tile:
     return Tile(**record)
 
 
-def is_tileset(path: str | PathLike[str]) -> bool:
-    """Whether a folder says it is a tileset."""
-    return (Path(path) / "tileset.json").is_file()
-
-
 def class_fractions(mask: NDArray[np.uint8], legend: Legend) -> tuple[tuple[float, ...], float]:
     """Shares of the classes among all pixels, in legend order, and the share of unknown pixels."""
     counts = np.bincount(mask.ravel(), minlength=256)
@@ -279,9 +274,3 @@ def to_frame(tiles: Sequence[Tile], crs: CRS) -> Any:
     ]
     frame = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     return geopandas.GeoDataFrame(frame, geometry="geometry", crs=crs.to_wkt())
-
-
-def iterate_splits(tileset: Tileset) -> Iterator[tuple[Split, tuple[Tile, ...]]]:
-    """The three splits with their rows."""
-    for split in SPLITS:
-        yield split, tileset.select(split)

@@ -224,6 +224,7 @@ def _run(
             remedy="check the scenes' nodata, or give a smaller --min-valid, together with --overwrite",
         )
     compact(folder, spec)
+    events.artifact(folder.path, "tileset")
 
 
 def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
@@ -265,8 +266,8 @@ def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
             tags,
             split=split,
             scene=name,
-            row=task.row,
-            col=col,
+            row=task.row * lattice.stride,
+            col=col * lattice.stride,
             image_origin="real",
             mask_origin="human" if (mask != UNKNOWN).any() else "none",
             placement="real",

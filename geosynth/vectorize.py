@@ -201,9 +201,8 @@ def _write(frame: Any, target: Path, legend: Legend) -> None:
                 )
         style = polygon_style(legend)
         if suffix == ".gpkg":
-            # Inside the file: a .qml beside it would be taken for that of a class raster of the same name.
             _embed_style(part, style)
-        else:
+        elif not target.with_suffix(".tif").exists():  # whose .qml this would be taken for
             part.with_suffix(".qml").write_text(style, encoding="utf-8")
         for file in sorted(scratch.iterdir(), key=lambda file: file == part):
             file.replace(target.parent / file.name)

@@ -20,7 +20,7 @@ from geosynth_cli.session import session
 @click.option("--legend", metavar="FILE|NAME", help="Classes.")
 @click.option("--class-field", help="Attribute of the polygons that holds the class.")
 @click.option("--outside", type=click.Choice(["background", "unknown"]), help="What lies outside the polygons.")
-@click.option("--ignore", type=int, multiple=True, help="Mask value that means unknown.")
+@click.option("--ignore", multiple=True, help="Label value that means unknown.")
 @click.option("--steps", type=click.IntRange(1), default=200, show_default=True, help="Steps of fine-tuning.")
 @device_option
 @rerun_options
@@ -34,7 +34,7 @@ def command(
     legend: str | None,
     class_field: str | None,
     outside: str | None,
-    ignore: tuple[int, ...],
+    ignore: tuple[str, ...],
     steps: int,
     device: str,
     rerun: Rerun,

@@ -87,7 +87,8 @@ def _run(
         return CANCELLED
     except GeosynthError as error:
         return _fail(events, error, error, debug)
-    except click.ClickException:
+    except click.ClickException as error:
+        events.error(GeosynthError(error.format_message()))
         raise
     except BrokenPipeError:
         # The reader went away; there is nobody left to tell. Python would complain again while flushing at exit.

@@ -27,7 +27,7 @@ from geosynth_cli.session import session
     type=click.Choice(["background", "unknown"]),
     help="What lies outside the polygons. Required for polygons: sparse labels are not background.",
 )
-@click.option("--ignore", type=int, multiple=True, help="Mask value that means unknown; may be given again.")
+@click.option("--ignore", multiple=True, help="Label value that means unknown; may be given again.")
 @click.option("--overlap", type=click.IntRange(0), default=0, show_default=True, help="Pixels.")
 @click.option(
     "--split",
@@ -63,7 +63,7 @@ def command(
     legend: str | None,
     class_field: str | None,
     outside: str | None,
-    ignore: tuple[int, ...],
+    ignore: tuple[str, ...],
     overlap: int,
     split: str,
     assign: tuple[str, ...],

@@ -17,7 +17,7 @@ from geosynth_cli.session import session
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="Leave out polygons smaller than this: ground square metres, or pixels without CRS.",
+    help="Leave out polygons smaller than this: ground square metres, or square CRS units without a place on Earth.",
 )
 @click.option("--simplify", type=click.FloatRange(0), default=0.0, show_default=True, help="Tolerance in CRS units.")
 @click.option("--drop", multiple=True, metavar="CLASS", help="Leave out a class; may be given again.")

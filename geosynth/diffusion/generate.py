@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geosynth.devices import choose_device, kept_machine
 from geosynth.diffusion.codes import decode, encode
 from geosynth.diffusion.generator import Generator, cached_generator, load_generator, resolve
 from geosynth.diffusion.pipeline import STEPS
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import Rerun, canonical_json, claim
-from geosynth.grid import CELLS, Grid, fictitious_grid
+from geosynth.grid import Grid, fictitious_cell, fictitious_grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN
 from geosynth.lineage import Lineage, read_lineage
@@ -96,7 +97,7 @@ def generate(
     rerun: Rerun = "refuse",
     workers: int = 1,
     scheduler: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> GenerateSummary:
     """Write a synthetic tileset.
 
@@ -111,7 +112,7 @@ def generate(
         rerun: rules for an existing output.
         workers: local processes.
         scheduler: dask scheduler address.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", "mps" or "auto"; kept with the run, because it decides the last bits.
 
     Raises:
         ModelError: not a generator, or the given masks or images do not fit it.
@@ -127,9 +128,10 @@ def generate(
     with claim(out, asked, rerun) as target:
         if target.complete:
             return _summary(Tileset(target.path).tiles, spec, nothing_to_do=True)
+        where = kept_machine(target, {"device": choose_device(device)}, events)["device"]
         finished = target.records()
         blocks = [
-            Block(str(folder), generator.hash, str(target.path.resolve()), spec.to_json(), request, number, device)
+            Block(str(folder), generator.hash, str(target.path.resolve()), spec.to_json(), request, number, where)
             for number in range(-(-request.count // request.block))
         ]
         remaining = [block for block in blocks if block.name not in finished]
@@ -191,10 +193,11 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
             break
         image, mask, valid = rasters[position], masks[position], np.ones((side, side), bool)
         grid = fictitious_grid(spec.crs, spec.pixel_size, side, sample, spec.id)
+        cell = fictitious_cell(spec.crs, spec.pixel_size, side, sample)
         columns: dict[str, Any] = {
             "scene": f"generator-{generator.hash[:8]}",
-            "row": sample // CELLS * side,
-            "col": sample % CELLS * side,
+            "row": cell[0] * 2 * side,
+            "col": cell[1] * 2 * side,
             "placement": "fictitious",
             "image_origin": "generated",
             "mask_origin": "generated",

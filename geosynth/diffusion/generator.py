@@ -1,7 +1,7 @@
 """The generator folder: a diffusers pipeline on disk that also says what it makes.
 
 ``geosynth.json`` holds bands, legend, statistics, CRS, pixel size, a summary of the training, and the sha256 of every
-other file; it is written last and checked on load. Weights are safetensors; nothing is ever unpickled.
+file that is read back; it is written last and checked on load. Weights are safetensors; nothing is ever unpickled.
 """
 
 from __future__ import annotations

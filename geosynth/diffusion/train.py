@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader
 
-from geosynth.devices import choose_device, has_fast_bfloat16
+from geosynth.devices import choose_device, has_fast_bfloat16, kept_machine
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
@@ -18,7 +18,7 @@ from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.errors import TilesetError
 from geosynth.events import Events
-from geosynth.fitting import CHECKPOINT, fit, kept_machine
+from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geosynth.devices import kept_machine
 from geosynth.errors import SceneError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, claim, file_hash
@@ -92,6 +93,8 @@ def predict_scenes(
     }
     with claim(out, request, rerun) as folder:
         if not folder.complete:
+            asked = {"device": model.device, "threads": torch.get_num_threads()}
+            torch.set_num_threads(kept_machine(folder, asked, events)["threads"])
             total = sum(len(rows.starts) * len(cols.starts) for rows, cols in layouts)
             done, finished = 0, folder.records()
             for job, (rows, cols) in zip(jobs, layouts, strict=True):

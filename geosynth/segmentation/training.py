@@ -12,10 +12,10 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from geosynth.devices import choose_device
+from geosynth.devices import choose_device, kept_machine
 from geosynth.errors import ModelError
 from geosynth.events import Events
-from geosynth.fitting import CHECKPOINT, fit, kept_machine
+from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.samples import Normalisation, TilesetDataModule

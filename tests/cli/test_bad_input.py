@@ -25,7 +25,8 @@ from geosynth.world import Landscape
 from geosynth.world.scene import write_scene
 
 SIDE = 64
-UTM = CRS.from_epsg(32633)
+PLACE = Affine(1, 0, 450_000, 0, -1, 5_300_000)
+"""Where the made-up scene lies (UTM 33N)."""
 Refused = Callable[..., str]
 
 
@@ -66,13 +67,12 @@ def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Refused:
     return run
 
 
-def write_raster(path: Path, values: np.ndarray, crs: CRS | None = UTM, transform: Affine | None = None) -> Path:
+def write_raster(path: Path, values: np.ndarray, transform: Affine = PLACE, **options: Any) -> Path:
     """Values (C, H, W) as a GeoTIFF at the scene's place."""
-    place = transform or Affine(1, 0, 450_000, 0, -1, 5_300_000)
     shape = {"count": values.shape[0], "height": values.shape[1], "width": values.shape[2]}
     # Without "photometric" GDAL takes a fourth band for alpha.
-    profile = {"driver": "GTiff", "dtype": values.dtype, "crs": crs, "transform": place, "photometric": "minisblack"}
-    with rasterio.open(path, "w", **profile, **shape) as dataset:
+    profile = {"driver": "GTiff", "dtype": values.dtype, "crs": CRS.from_epsg(32633), "photometric": "minisblack"}
+    with rasterio.open(path, "w", **profile, **shape, transform=transform, **options) as dataset:
         dataset.write(values)
     return path
 
@@ -153,6 +153,16 @@ def test_a_folder_without_rasters_as_scene(refused: Refused, tmp_path: Path, out
     refused("tile", folder, "--out", out, where=folder, why="holds no")
 
 
+def test_a_pattern_of_no_file(refused: Refused, tmp_path: Path, out: Path) -> None:
+    refused("tile", tmp_path / "*.jp2", "--out", out, where=tmp_path / "*.jp2", why="no file is like this")
+
+
+def test_a_scene_without_data(refused: Refused, tmp_path: Path, out: Path) -> None:
+    path = write_raster(tmp_path / "empty.tif", np.zeros((3, SIDE, SIDE), np.uint8), nodata=0)
+    arguments = ("tile", path, "--legend", "world", "--size", "32", "--out", out)
+    refused(*arguments, where=None, why="no tile was kept")
+
+
 def test_a_scene_that_is_not_there(refused: Refused, tmp_path: Path, out: Path) -> None:
     refused("tile", tmp_path / "gone.tif", "--out", out, where=tmp_path / "gone.tif", why="cannot be read")
 
@@ -171,7 +181,7 @@ def test_a_scene_that_was_cut_off(refused: Refused, scene: Path, mask: Path, out
 
 
 def test_a_rotated_scene(refused: Refused, tmp_path: Path, out: Path) -> None:
-    turned = Affine.translation(450_000, 5_300_000) * Affine.rotation(20) * Affine.scale(1, -1)
+    turned = PLACE * Affine.rotation(20)
     path = write_raster(tmp_path / "turned.tif", np.ones((3, SIDE, SIDE), np.uint8), transform=turned)
     refused("tile", path, "--legend", "world", "--out", out, where=path, why="rotated")
 
@@ -272,10 +282,27 @@ def test_labels_that_are_not_there(refused: Refused, scene: Path, tmp_path: Path
     refused("tile", scene, "--labels", gone, "--size", "32", "--out", out, where=gone, why="no such file")
 
 
-def test_labels_that_are_text(refused: Refused, scene: Path, tmp_path: Path, out: Path) -> None:
-    text = tmp_path / "notes.txt"
-    text.write_text("no labels")
-    refused("tile", scene, "--labels", text, "--size", "32", "--out", out, where=text, why="neither polygons nor")
+POINT = '{"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [1, 2]}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("notes.txt", "no labels", "neither polygons nor"),
+        ("roofs.gpkg", "no labels", "neither polygons nor"),
+        ("roofs.parquet", "no labels", "is no GeoParquet"),
+        ("roofs.geojson", '{"type": "FeatureCollection", "features": [', "neither polygons nor"),
+        ("roofs.geojson", '{"type": "FeatureCollection", "features": []}', "lies elsewhere"),
+        ("roofs.geojson", f'{{"type": "FeatureCollection", "features": [{POINT}]}}', "holds no polygons"),
+    ],
+)
+def test_labels_that_are_none(
+    refused: Refused, scene: Path, tmp_path: Path, out: Path, name: str, content: str, why: str
+) -> None:
+    labels = tmp_path / name
+    labels.write_text(content)
+    arguments = ("tile", scene, "--labels", labels, "--outside", "background", "--size", "32", "--out", out)
+    refused(*arguments, where=labels, why=why)
 
 
 def test_no_labels_and_no_legend(refused: Refused, scene: Path, out: Path) -> None:
@@ -334,6 +361,25 @@ def test_another_request_in_the_same_output(refused: Refused, scene: Path, out: 
     assert "--overwrite" in line.partition(" — ")[2]
     # A folder that holds one kind of thing is no place for another.
     refused("train", out, "--steps", "2", "--batch", "2", "--out", out, where=out, why="another request")
+
+
+def test_an_output_whose_request_is_damaged(refused: Refused, scene: Path, out: Path) -> None:
+    assert CliRunner().invoke(cli, [*map(str, tile_arguments(scene)), "--out", str(out)]).exit_code == 0
+    request = cut_off(out / ".geosynth" / "request.json")
+    line = refused(*tile_arguments(scene), "--out", out, where=out, why="damaged")
+    assert "--overwrite" in line.partition(" — ")[2]
+    # What is there is whole all the same.
+    assert CliRunner().invoke(cli, ["inspect", str(out)]).exit_code == 0
+    for path in out.iterdir():
+        if path.name != ".geosynth":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (request.parent / "complete").unlink()
+    refused("inspect", out, where=out, why="")
+
+
+def test_events_that_cannot_be_written(refused: Refused, scene: Path, tmp_path: Path) -> None:
+    log = tmp_path / "gone" / "events.jsonl"
+    refused("inspect", scene, "--events", log, where=log, why="cannot be written")
 
 
 # Generators
@@ -448,8 +494,8 @@ def damaged_description(tiles: Path) -> Path:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (damaged_tile, "cannot be read"),
-        (missing_mask, "cannot be read"),
+        (damaged_tile, "is damaged"),
+        (missing_mask, "is missing"),
         (damaged_index, "cannot be read as an index"),
         (damaged_description, "is damaged"),
     ],
@@ -460,6 +506,15 @@ def test_a_damaged_tileset(
     # Messages about what is being read may come first; they are no part of the error.
     arguments = (command, world_tileset, "--steps", "2", "--batch", "2", "--out", out, "--progress", "none")
     refused(*arguments, where=damage(world_tileset), why=why)
+
+
+def test_a_damaged_tileset_does_not_cost_the_earlier_result(
+    refused: Refused, world_tileset: Path, generator: Path, segmenter: Path
+) -> None:
+    where = damaged_tile(world_tileset)
+    arguments = (world_tileset, "--steps", "2", "--batch", "2", "--overwrite", "--progress", "none")
+    refused("train", *arguments, "--out", generator, where=where, why="is damaged")
+    refused("segment", *arguments, "--out", segmenter, where=where, why="is damaged")
 
 
 def test_inspecting_a_damaged_tileset(refused: Refused, world_tileset: Path) -> None:
@@ -512,9 +567,7 @@ def test_predicting_a_scene_of_other_bands(
 def test_predicting_a_scene_of_another_pixel_size(
     refused: Refused, shared_segmenter: Path, tmp_path: Path, out: Path
 ) -> None:
-    coarse = write_raster(
-        tmp_path / "coarse.tif", np.ones((3, SIDE, SIDE), np.uint8), transform=Affine(10, 0, 450_000, 0, -10, 5_300_000)
-    )
+    coarse = write_raster(tmp_path / "coarse.tif", np.ones((3, SIDE, SIDE), np.uint8), PLACE * Affine.scale(10))
     line = refused("predict", shared_segmenter, coarse, "--out", out, where=coarse, why="10")
     assert "--resample" in line.partition(" — ")[2]
 

@@ -40,7 +40,10 @@ def read(path: Path) -> Any:
 @pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson", ".shp"])
 def test_every_format_holds_every_class(tmp_path: Path, suffix: str) -> None:
     mask = class_raster(tmp_path / "a.tif")
-    out = tmp_path / f"a{suffix}"
+    style = (tmp_path / "a.qml").read_text()
+    vectorize([tmp_path / "a.tif"], tmp_path / f"a{suffix}", Events())
+    assert (tmp_path / "a.qml").read_text() == style  # the raster keeps its own
+    out = tmp_path / f"polygons{suffix}"
     count = vectorize([tmp_path / "a.tif"], out, Events())
     frame = read(out)
     assert len(frame) == count

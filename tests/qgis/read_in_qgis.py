@@ -1,6 +1,6 @@
 """Runs inside QGIS's own Python: loads layers as a user would and prints what QGIS makes of them as JSON.
 
-    QT_QPA_PLATFORM=offscreen /usr/bin/python3 read_in_qgis.py LAYER... [--picture OUT.png]
+QT_QPA_PLATFORM=offscreen /usr/bin/python3 read_in_qgis.py LAYER... [--picture OUT.png]
 """
 
 import json

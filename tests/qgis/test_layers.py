@@ -28,8 +28,9 @@ EXPECTED = [[entry.id, entry.name, entry.color] for entry in LEGEND.classes]
 
 
 def has_qgis() -> bool:
-    check = subprocess.run([PYTHON, "-c", "import qgis.core"], capture_output=True, check=False) if PYTHON.exists() else None
-    return check is not None and check.returncode == 0
+    if not PYTHON.exists():
+        return False
+    return subprocess.run([PYTHON, "-c", "import qgis.core"], capture_output=True, check=False).returncode == 0
 
 
 def in_qgis(tmp_path: Path, *arguments: Path | str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import required
 from evaluation_tiles import make_pair
 from PIL import Image
 
@@ -113,8 +114,8 @@ def test_without_training_the_tiles_are_shown_and_nothing_is_claimed(untrained: 
 @pytest.mark.parametrize("which", ["report", "untrained"])
 def test_a_browser_draws_it(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
+    required("Chromium", chromium is not None)
+    assert chromium is not None
     picture = tmp_path / "page.png"
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     subprocess.run(
