@@ -6,7 +6,8 @@ Device, threads and precision decide the last bits of a result, so they are kept
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,6 +36,17 @@ def has_fast_bfloat16(device: str) -> bool:
     if device == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported())
     return device == "cuda"
+
+
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Computes with ``number`` CPU threads inside, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def kept_machine(folder: OutputFolder, asked: Mapping[str, Any], events: Events) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -102,7 +102,7 @@ class Events:
 def json_line(record: dict[str, Any]) -> str:
     """An event as one line of JSON. A value that is not finite becomes null: NaN is not JSON."""
     clean = {key: None if isinstance(value, float) and value - value != 0 else value for key, value in record.items()}
-    return json.dumps(clean, ensure_ascii=False) + "\n"
+    return json.dumps(clean) + "\n"  # ASCII, whatever the encoding of the console
 
 
 def stream_sink(stream: IO[str]) -> Sink:
@@ -116,8 +116,13 @@ def stream_sink(stream: IO[str]) -> Sink:
 
 
 def file_sink(path: str | os.PathLike[str]) -> Sink:
-    """Appends each event to a file; each line is one write, so a reader never sees half an event."""
+    """Appends each event to a file; each line is one write, so a reader never sees half an event.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     target = Path(path)
+    target.open("ab").close()
 
     def send(record: dict[str, Any]) -> None:
         with target.open("ab") as stream:
@@ -137,11 +142,10 @@ def stop_when_closed(stream: IO[Any]) -> Callable[[], str | None]:
     closed = threading.Event()
 
     def watch() -> None:
-        try:
-            while stream.read(1):
+        # Not stream.read: a daemon thread that holds the stream's lock while Python ends aborts the process.
+        with suppress(OSError, ValueError):
+            while os.read(stream.fileno(), 4096):
                 pass
-        except (OSError, ValueError):
-            pass
         closed.set()
 
     threading.Thread(target=watch, name="watch-stdin", daemon=True).start()

@@ -10,13 +10,14 @@ import logging
 import os
 import time
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from geosynth.errors import Cancelled
+from geosynth.errors import Cancelled, ModelError
 from geosynth.events import Events
 
 CHECKPOINT = "last.ckpt"
@@ -40,7 +41,8 @@ class Checkpoint(Callback):
             raise
 
     def save(self, trainer: Trainer) -> None:
-        temporary = self.path.with_suffix(".tmp")
+        temporary = self.path.parent / "tmp" / self.path.name  # swept away by the next claim after a kill
+        temporary.parent.mkdir(exist_ok=True)
         trainer.save_checkpoint(temporary)
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -77,9 +79,12 @@ def fit(
 
     Raises:
         Cancelled: the user stopped it; the checkpoint is up to date.
+        ModelError: the checkpoint is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / CHECKPOINT
+    if last.exists() and not zipfile.is_zipfile(last):
+        raise ModelError("is a damaged checkpoint", where=last, remedy="start again with --overwrite")
     for name in ("lightning.pytorch", "lightning.fabric"):  # our events say what there is to say
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -91,7 +92,8 @@ def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun
     try:
         if folder.exists() and not folder.is_dir():
             raise OutputError("is a file, not a folder", where=folder, remedy="choose another --out")
-        if folder.is_dir() and any(folder.iterdir()) and not (state / "request.json").is_file():
+        foreign = folder.is_dir() and any(entry.name != STATE for entry in folder.iterdir())
+        if foreign and not (state / "request.json").is_file():
             raise OutputError(
                 "is not empty and was not made by geosynth", where=folder, remedy="choose an empty or new folder"
             )
@@ -120,9 +122,9 @@ def _take(folder: Path, state: Path, asked: str, rerun: Rerun) -> OutputFolder:
     earlier = request.read_text(encoding="utf-8") if request.is_file() else None
     complete = (state / "complete").is_file()
     same = earlier == asked
-    if earlier is not None and rerun == "overwrite" and not (same and complete):
+    if earlier is not None and rerun == "overwrite":
         _empty(folder)
-        earlier = None
+        earlier, complete = None, False
     elif earlier is not None and not same:
         raise OutputError(
             f"holds the result of another request ({_difference(earlier, asked)})",
@@ -160,20 +162,21 @@ def _note_run(log: Path) -> None:
 
 
 def _empty(folder: Path) -> None:
-    """Remove an earlier output, the request last, so that an interrupted removal is still known as geosynth's."""
-    for entry in folder.iterdir():
-        if entry.name == STATE:
+    """Remove an earlier output: first what says that it is complete, last what says that it is geosynth's.
+
+    Interrupted anywhere, what is left is an unfinished run of the earlier request with nothing done.
+    """
+    state = folder / STATE
+    (state / "complete").unlink(missing_ok=True)
+    keep = {state / "lock", state / "request.json"}
+    for entry in [*state.iterdir(), *folder.iterdir()]:
+        if entry in keep or entry == state:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    for entry in (folder / STATE).iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name not in ("lock", "request.json"):
-            entry.unlink()
-    (folder / STATE / "request.json").unlink(missing_ok=True)
+    (state / "request.json").unlink(missing_ok=True)
 
 
 def _difference(earlier: str, asked: str) -> str:
@@ -188,15 +191,23 @@ def write_whole(target: Path, content: bytes | str, temporary: Path) -> str:
 
     Returns:
         sha256 of the content, hex.
+
+    Raises:
+        OutputError: the disk is full, or the place cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    scratch = temporary / f"{target.name}.{os.getpid()}.part"
-    with scratch.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch.replace(target)
+    scratch = temporary / f"{target.name}.{uuid4().hex}.part"  # several hosts may share the folder
+    try:
+        with scratch.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})", where=target, remedy="check free space and permissions"
+        ) from None
     return hashlib.sha256(data).hexdigest()
 
 

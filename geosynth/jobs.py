@@ -8,11 +8,14 @@ several processes with several threads each fight over the cores.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from geosynth.errors import GeosynthError
@@ -63,12 +66,12 @@ def _in_processes(
     # spawn, everywhere: forked children would inherit this process's threads' locks and GDAL handles.
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_become_worker)
     try:
         queue = iter(tasks)
         running: set[Future[Any]] = {pool.submit(function, task) for task in islice(queue, 2 * workers)}
         while running:
-            finished, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            finished, running = wait_for(running, timeout=0.5, return_when=FIRST_COMPLETED)
             if not finished:
                 events.check()
             for future in finished:
@@ -76,6 +79,7 @@ def _in_processes(
                 running |= {pool.submit(function, task) for task in islice(queue, 1)}
                 yield result
     except BrokenProcessPool:
+        events.check()  # workers die of a Ctrl-C that was meant for the run
         raise GeosynthError(
             "a worker process died (out of memory, or killed)",
             remedy="run again with --resume, perhaps fewer --workers",
@@ -91,11 +95,26 @@ def _in_processes(
                 os.environ[name] = value
 
 
+def _become_worker() -> None:
+    """Leave interrupts to the parent, and end when it ends: an orphan would hold memory and write into the folder."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+
+
 def _on_cluster(
     function: Callable[[Any], Any], tasks: Sequence[Any], events: Events, _: int, scheduler: str | None
 ) -> Iterator[Any]:
-    from distributed import Client, as_completed
-
+    try:
+        from distributed import Client, wait
+    except ImportError:
+        raise GeosynthError("dask is not installed", remedy="pip install 'geosynth-eo[cluster]'") from None
     try:
         client = Client(scheduler, timeout="10s")
     except OSError:
@@ -103,7 +122,14 @@ def _on_cluster(
     with client:
         futures = client.map(function, tasks, pure=False)
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            pending = set(futures)
+            while pending:
+                try:
+                    finished, pending = wait(list(pending), timeout=0.5, return_when="FIRST_COMPLETED")
+                except TimeoutError:
+                    events.check()
+                    continue
+                for future in finished:
+                    yield future.result()
         finally:
             client.cancel(futures)

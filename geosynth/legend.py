@@ -14,7 +14,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,13 +172,15 @@ READY_MADE_IGNORED: dict[str, tuple[int, ...]] = {"dubai": (0,)}
 
 
 def ignored_values(source: str | PathLike[str]) -> tuple[int, ...]:
-    """Mask values that mean unknown according to a legend that ``load_legend`` reads: its ``ignore_index``."""
-    path = Path(source)
-    if str(source) in READY_MADE or not path.is_file():
+    """Mask values that mean unknown according to a legend that ``load_legend`` reads: its ``ignore_index``.
+
+    Raises:
+        LegendError: not a legend file, or its ``ignore_index`` is no whole number.
+    """
+    if str(source) in READY_MADE:
         return READY_MADE_IGNORED.get(str(source), ())
-    content = json.loads(path.read_text(encoding="utf-8"))
-    value = content.get("ignore_index") if isinstance(content, dict) else None
-    return () if value is None else (int(value),)
+    value = _read(Path(source))[1]
+    return () if value is None else (value,)
 
 
 def load_legend(source: str | PathLike[str]) -> Legend:
@@ -193,6 +195,15 @@ def load_legend(source: str | PathLike[str]) -> Legend:
     if name in READY_MADE:
         return READY_MADE[name]
     path = Path(source)
+    entries, ignore = _read(path)
+    try:
+        return Legend.from_json(entry for entry in entries if not isinstance(entry, dict) or entry.get("id") != ignore)
+    except LegendError as error:
+        raise LegendError(error.what, where=path, remedy=error.remedy) from None
+
+
+def _read(path: Path) -> tuple[list[Any], int | None]:
+    """Entries and ``ignore_index`` of a legend file, both as they are there. Raises LegendError."""
     if not path.is_file():
         raise LegendError("no such legend", where=path, remedy=f"give a JSON file or one of: {', '.join(READY_MADE)}")
     try:
@@ -205,10 +216,9 @@ def load_legend(source: str | PathLike[str]) -> Legend:
         raise LegendError(
             "holds no list of classes", where=path, remedy='write [{"id": 1, "name": "…", "color": "#…"}]'
         )
-    try:
-        return Legend.from_json(entry for entry in entries if not isinstance(entry, dict) or entry.get("id") != ignore)
-    except LegendError as error:
-        raise LegendError(error.what, where=path, remedy=error.remedy) from None
+    if ignore is not None and type(ignore) is not int:
+        raise LegendError(f"has ignore_index {ignore!r}", where=path, remedy="give one whole number, or leave it out")
+    return entries, ignore
 
 
 def raster_style(legend: Legend) -> str:
@@ -268,7 +278,7 @@ def category_names(legend: Legend) -> str:
     """A PAM sidecar (.aux.xml) with class names by value: rasterio cannot write them into the raster itself."""
     named = {entry.id: entry.name for entry in legend.classes}
     rows = "\n".join(
-        f"      <Category>{_text(named.get(value, ''))}</Category>" for value in range(max(legend.ids) + 1)
+        f"      <Category>{escape(named.get(value, ''))}</Category>" for value in range(max(legend.ids) + 1)
     )
     return f"""<PAMDataset>
   <PAMRasterBand band="1">
@@ -278,7 +288,3 @@ def category_names(legend: Legend) -> str:
   </PAMRasterBand>
 </PAMDataset>
 """
-
-
-def _text(value: str) -> str:
-    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -6,20 +6,34 @@ Kept beside every generator and segmenter, so that a comparison in which somethi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapely import STRtree, box
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from geosynth.errors import ModelError
+from geosynth.grid import is_engineering
 
 if TYPE_CHECKING:
     from geosynth.tileset import Tile
 
 FILE = "lineage.json"
+TOUCH = 0.01
+"""Share of a tile that may lie on seen ground: neighbours that share a border are no leak, whatever the rounding."""
+
 _KEY = 16
+_EDGE = 8
+"""Points along the side of an outline that is brought into degrees, where straight lines bend."""
+
+_WORLD = shapely.box(-180, -90, 180, 90)
+
+Shapes = NDArray[np.object_]
 
 
 @dataclass(frozen=True, order=True)
@@ -51,19 +65,22 @@ class Lineage:
         return frozenset(entry.key for entry in self.seen if entry.labelled)
 
     def overlap(self, tiles: Iterable[Tile], crs: str) -> list[str]:
-        """Ids of ``tiles`` (in CRS ``crs``) that were seen: the same image, or a touching place of the same scene."""
-        places = [entry for entry in self.seen if entry.crs == crs]
-        tree = STRtree([box(*entry.bounds) for entry in places])
-        keys = self.image_keys
-        hits = []
-        for tile in tiles:
-            near = (places[i] for i in tree.query(tile.geometry, predicate="intersects"))
-            inside = any(
-                entry.scene == tile.scene and box(*entry.bounds).intersection(tile.geometry).area > 0 for entry in near
-            )
-            if inside or tile.image_sha256[:_KEY] in keys:
-                hits.append(tile.id)
-        return hits
+        """Ids of ``tiles`` (in CRS ``crs``) that were seen: the same image, or more than 1 % of the ground.
+
+        Ground is ground, whatever the scene is called and in whichever CRS. Only between local planes, where different
+        scenes lie at the same coordinates, must the scene be the same, too.
+        """
+        asked, keys = list(tiles), self.image_keys
+        outlines: Shapes = np.array([tile.geometry for tile in asked], object)
+        covered = np.zeros(len(asked))
+        for name in sorted({entry.crs for entry in self.seen}):
+            there = [entry for entry in self.seen if entry.crs == name]
+            covered += _shares(outlines, [tile.scene for tile in asked], crs, there, name)
+        return [
+            tile.id
+            for tile, share in zip(asked, covered, strict=True)
+            if share > TOUCH or tile.image_sha256[:_KEY] in keys
+        ]
 
     def to_json(self) -> list[list[Any]]:
         return [[entry.key, entry.scene, entry.crs, list(entry.bounds), entry.labelled] for entry in self.seen]
@@ -101,6 +118,43 @@ def read_lineage(folder: Path) -> Lineage:
     if not path.is_file():
         return Lineage()
     try:
-        return Lineage.from_json(json.loads(path.read_text(encoding="utf-8")))
+        lineage = Lineage.from_json(json.loads(path.read_text(encoding="utf-8")))
+        for name in {entry.crs for entry in lineage.seen}:
+            CRS.from_user_input(name)
+        return lineage
     except (ValueError, TypeError):
         raise ModelError("is not a lineage record", where=path, remedy="make the folder again") from None
+
+
+def _shares(outlines: Shapes, scenes: Sequence[str], crs: str, seen: Sequence[Seen], seen_crs: str) -> NDArray[Any]:
+    """The share of each outline (in ``crs``) that lies on seen places (in ``seen_crs``); places that overlap add up."""
+    places: Shapes = shapely.box(*np.array([entry.bounds for entry in seen]).T)
+    one, other = CRS.from_user_input(crs), CRS.from_user_input(seen_crs)
+    local = is_engineering(one)
+    if local != is_engineering(other):
+        return np.zeros(len(outlines))
+    if not local and one != other:
+        outlines, places = _on_earth(outlines, crs), _on_earth(places, seen_crs)
+    asked, found = shapely.STRtree(places).query(outlines, predicate="intersects")
+    if local:
+        same = np.array([scenes[i] == seen[k].scene for i, k in zip(asked, found, strict=True)], bool)
+        asked, found = asked[same], found[same]
+    common = shapely.area(shapely.intersection(outlines[asked], places[found]))
+    whole = np.maximum(shapely.area(outlines), np.finfo(float).tiny)
+    shares: NDArray[Any] = np.bincount(asked, common, len(outlines)) / whole
+    return shares
+
+
+def _on_earth(shapes: Shapes, crs: str) -> Shapes:
+    """Outlines in degrees (WGS 84), cut at the antimeridian; empty where the CRS does not reach."""
+    left, bottom, right, top = shapely.bounds(shapes).T
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    dense = shapely.segmentize(shapes, np.maximum(np.minimum(right - left, top - bottom) / _EDGE, 1e-9))
+    placed: Shapes = shapely.transform(dense, lambda points: np.column_stack(to_degrees.transform(*points.T)))
+    west, _, east, _ = shapely.bounds(placed).T
+    placed[~np.isfinite(shapely.bounds(placed)).all(axis=1)] = shapely.Polygon()
+    for i in np.flatnonzero(east - west > 180):
+        unrolled = shapely.transform(placed[i], lambda points: points + np.where(points < 0, 360, 0) * (1, 0))
+        beyond = shapely.transform(unrolled, lambda points: points - (360, 0))
+        placed[i] = shapely.union(*(shapely.intersection(part, _WORLD) for part in (unrolled, beyond)))
+    return shapely.make_valid(placed)

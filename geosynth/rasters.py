@@ -63,6 +63,12 @@ def _first_sentence(text: str) -> str:
     return " ".join(text.split())[:160]
 
 
+def read_tags(path: str | PathLike[str]) -> dict[str, str]:
+    """The tags of a raster that say where it comes from: its own, without those GDAL adds. Raises SceneError."""
+    with open_raster(path) as dataset:
+        return {key: value for key, value in dataset.tags().items() if key != "AREA_OR_POINT"}
+
+
 def grid_of(dataset: DatasetReader) -> Grid:
     """The grid of an open raster. Without CRS: the engineering CRS; without transform either: one unit a pixel, rows
     running down, which is where QGIS draws such a raster."""
@@ -81,8 +87,9 @@ def image_bytes(grid: Grid, image: NDArray[Any], bands: tuple[Band, ...], tags: 
         "predictor": 3 if np.dtype(bands[0].dtype).kind == "f" else 2,
         "interleave": "pixel",
     }
-    if len(bands) == 3 and bands[0].dtype in ("uint8", "uint16"):
-        profile["photometric"] = "rgb"
+    # Said outright: GDAL would take the fourth of four bands for transparency.
+    is_rgb = len(bands) == 3 and bands[0].dtype in ("uint8", "uint16")
+    profile["photometric"] = "rgb" if is_rgb else "minisblack"
     with MemoryFile() as memory:
         with _create(memory, profile) as dataset:
             dataset.write(image)

@@ -21,6 +21,7 @@ from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from shapely.geometry import Polygon
 
+from geosynth.descriptions import DESCRIPTIONS, misfit
 from geosynth.errors import TilesetError
 from geosynth.folders import file_hash
 from geosynth.grid import Grid
@@ -90,9 +91,9 @@ class TileSpec:
 
 
 def crs_name(crs: CRS) -> str:
-    """``EPSG:n`` where the CRS has a code, else WKT."""
+    """``EPSG:n`` where that is exactly the CRS, else WKT: a datum shift of its own has no code."""
     code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.to_wkt())
+    return f"EPSG:{code}" if code and CRS.from_epsg(code) == crs else str(crs.to_wkt())
 
 
 @dataclass(frozen=True)
@@ -140,16 +141,10 @@ class Tileset:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
-        meta = self.path / "tileset.json"
-        if not self.path.is_dir():
-            raise TilesetError("no such folder", where=self.path, remedy="make it with: geosynth tile")
+        meta = self.path / DESCRIPTIONS["tileset"]
         if not meta.is_file():
-            unfinished = (self.path / ".geosynth").is_dir() and not (self.path / "geosynth.json").is_file()
-            raise TilesetError(
-                "an unfinished run, not yet a tileset" if unfinished else "not a tileset (it has no tileset.json)",
-                where=self.path,
-                remedy="finish it with --resume" if unfinished else "make one with: geosynth tile",
-            )
+            what, remedy = misfit(self.path, "tileset")
+            raise TilesetError(what, where=self.path, remedy=remedy)
         try:
             content = json.loads(meta.read_text(encoding="utf-8"))
             version = content["format"]
@@ -239,17 +234,6 @@ class Tileset:
         """Where a tile is."""
         with open_raster(self.path / tile.image) as dataset:
             return grid_of(dataset)
-
-    def read_all(self, tiles: Sequence[Tile]) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
-        """Many pairs stacked: images (N, C, H, W), valid (N, H, W), class indices (not ids) uint8 (N, H, W)."""
-        side, bands = self.spec.tile_size, self.spec.bands
-        images = np.zeros((len(tiles), len(bands), side, side), bands[0].dtype)
-        valid = np.zeros((len(tiles), side, side), bool)
-        masks = np.full((len(tiles), side, side), UNKNOWN, np.uint8)
-        for position, tile in enumerate(tiles):
-            images[position], valid[position], ids = self.read(tile)
-            masks[position] = self.spec.legend.to_index(ids)
-        return images, valid, masks
 
 
 def _tile(record: dict[str, Any]) -> Tile:

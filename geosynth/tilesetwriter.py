@@ -52,7 +52,8 @@ def write_tile(
     image: NDArray[Any],
     valid: NDArray[np.bool_],
     mask: NDArray[np.uint8],
-    tags: Mapping[str, str],
+    image_tags: Mapping[str, str],
+    mask_tags: Mapping[str, str] | None = None,
     **columns: Any,
 ) -> dict[str, Any]:
     """Write a pair's two files and return its journal record.
@@ -64,7 +65,8 @@ def write_tile(
         image: (C, H, W) in the tileset's dtype, nodata pixels holding nodata.
         valid: bool (H, W).
         mask: class ids uint8 (H, W), 255 unknown.
-        tags: GeoTIFF tags for both files.
+        image_tags: GeoTIFF tags of the image.
+        mask_tags: those of the mask; None: the same.
         columns: the columns of ``Tile`` that cannot be computed here.
 
     Returns:
@@ -72,8 +74,9 @@ def write_tile(
     """
     temporary = folder / ".geosynth" / "tmp"
     names = {"image": f"images/{tile_id}.tif", "mask": f"masks/{tile_id}.tif"}
-    image_sha = write_whole(folder / names["image"], image_bytes(grid, image, spec.bands, tags), temporary)
-    mask_sha = write_whole(folder / names["mask"], mask_bytes(grid, mask, spec.legend, tags), temporary)
+    image_sha = write_whole(folder / names["image"], image_bytes(grid, image, spec.bands, image_tags), temporary)
+    mask_content = mask_bytes(grid, mask, spec.legend, image_tags if mask_tags is None else mask_tags)
+    mask_sha = write_whole(folder / names["mask"], mask_content, temporary)
     shares, unknown = class_fractions(mask, spec.legend)
     values = image[:, valid].astype(np.float64)
     sums = {
@@ -114,9 +117,9 @@ def compact(out: OutputFolder, spec: TileSpec, lineage: Lineage | None = None) -
     records.sort(key=lambda row: row["id"])
     statistics = _statistics([row["sums"] for row in records if row["split"] == "train"], len(spec.bands))
     tiles = tuple(_row(record) for record in records)
-    write_index(out.path, out.temporary, spec, tiles, statistics)
-    if lineage is not None:
+    if lineage is not None:  # before the index, which makes the folder a tileset: none without its lineage
         out.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
+    write_index(out.path, out.temporary, spec, tiles, statistics)
     out.finish()
     return tiles
 

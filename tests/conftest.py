@@ -41,8 +41,11 @@ def required(what: str, found: bool) -> None:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real scenes, where there is one (``GEOSYNTH_DATA``, or ../shared/data beside the checkout)."""
-    folder = Path(os.environ.get("GEOSYNTH_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
-    if not folder.is_dir():
+    given = os.environ.get("GEOSYNTH_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if given:
+        required(f"the real data in {folder}", folder.is_dir())
+    elif not folder.is_dir():
         pytest.skip("no real data here")
     return folder
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from geosynth.descriptions import UNFINISHED, kind_of
 from geosynth.errors import GeosynthError
 from geosynth.events import Events
 from geosynth_cli.session import session
@@ -19,7 +20,7 @@ from geosynth_cli.session import session
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, for programs.")
 @session
 def command(events: Events, path: str, as_json: bool) -> str:
-    """Say what PATH is: tileset, generator, segmenter, report or raster, and what is in it."""
+    """Say what PATH is: tileset, generator, segmenter, report, raster or an unfinished run, and what is in it."""
     facts = describe_path(path)
     if as_json:
         return json.dumps(facts, indent=1, ensure_ascii=False)
@@ -38,23 +39,17 @@ def describe_path(path: str) -> dict[str, Any]:
         from geosynth.diffusion.generator import resolve
 
         target = resolve(path)
-    if (target / "tileset.json").is_file():
-        return _tileset(target)
-    if (target / "geosynth.json").is_file():
-        return _generator(target)
-    if (target / "segmenter.json").is_file():
-        return _segmenter(target)
-    if (target / "report.html").is_file():
-        return {"kind": "report", "open": str(target / "report.html")}
-    if target.is_dir():
-        state = target / ".geosynth"
-        if (state / "request.json").is_file() and not (state / "complete").is_file():
-            request = json.loads((state / "request.json").read_text(encoding="utf-8"))
-            return {"kind": f"unfinished {request['command']}", "finish": "run its command again with --resume"}
+    if not target.is_dir():
+        return _raster(path)
+    kind = kind_of(target)
+    if kind is None:
         raise GeosynthError(
             "a folder geosynth did not make", where=target, remedy="inspect a file in it, or tile it: geosynth tile"
         )
-    return _raster(path)
+    if kind.startswith(UNFINISHED):
+        return {"kind": kind, "finish": "run its command again with --resume"}
+    known = {"tileset": _tileset, "generator": _generator, "segmenter": _segmenter, "report": _report}
+    return known.get(kind, _rasters)(target)
 
 
 def _spec(spec: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +117,14 @@ def _segmenter(folder: Path) -> dict[str, Any]:
         "validation": "none" if validation is None else validation,
         "hash": segmenter.hash,
     }
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    return {"kind": "report", "open": str(folder / "report.html")}
+
+
+def _rasters(folder: Path) -> dict[str, Any]:
+    return {"kind": kind_of(folder), "files": ", ".join(sorted(path.name for path in folder.glob("*.tif")))}
 
 
 def _raster(path: str) -> dict[str, Any]:

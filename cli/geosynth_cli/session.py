@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -47,12 +48,17 @@ def session(function: Callable[..., str | None]) -> Callable[..., None]:
     ) -> None:
         context = click.get_current_context()
         with _interrupts() as interrupted, _display(progress) as shown:
-            sinks = (*shown, file_sink(events)) if events else shown
             stops = [interrupted]
             if cancel_file:
                 stops.append(stop_when_file(cancel_file))
             if watch_stdin:
                 stops.append(stop_when_closed(sys.stdin.buffer))
+            sinks = shown
+            if events:
+                try:
+                    sinks = (*shown, file_sink(events))
+                except OSError as error:
+                    raise click.UsageError(f"--events {events}: cannot be written ({error.strerror})") from None
             reporter = Events(sinks, stops)
             code = _run(context.info_name or "", function, reporter, arguments, debug, quiet=progress == "jsonl")
         context.exit(code)
@@ -101,7 +107,8 @@ def _run(
 
 
 def _fail(events: Events, told: GeosynthError, cause: Exception, debug: bool) -> int:
-    events.error(told)
+    with contextlib.suppress(OSError):  # the reader of the events may be what went away
+        events.error(told)
     click.echo(f"Error: {told}", err=True)
     if debug:
         traceback.print_exception(cause)

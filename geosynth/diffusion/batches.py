@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosynth.diffusion.codes import UNKNOWN, encode
+from geosynth.diffusion.codes import encode
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import draw_levels
+from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for
 from geosynth.samples import turn
 

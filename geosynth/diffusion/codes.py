@@ -11,8 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-UNKNOWN = 255
-"""Class index of a pixel nobody labelled."""
+from geosynth.legend import UNKNOWN
 
 
 def bit_count(classes: int) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +26,7 @@ from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.noise import sample_noise
+from geosynth.rasters import read_tags
 from geosynth.tileset import Tile, Tileset, TileSpec
 from geosynth.tilesetwriter import compact, synthetic_tags, write_tile
 
@@ -118,8 +121,10 @@ def generate(
         ModelError: not a generator, or the given masks or images do not fit it.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
-    folder = resolve(model)
+    where = choose_device(device)
+    folder = resolve(model).resolve()
     generator = load_generator(folder)
+    request = replace(request, masks_from=_absolute(request.masks_from), images_from=_absolute(request.images_from))
     donors = request.masks_from or request.images_from
     asked: dict[str, Any] = {"command": "generate", **asdict(request), "model": generator.hash}
     if donors:
@@ -128,7 +133,7 @@ def generate(
     with claim(out, asked, rerun) as target:
         if target.complete:
             return _summary(Tileset(target.path).tiles, spec, nothing_to_do=True)
-        where = kept_machine(target, {"device": choose_device(device)}, events)["device"]
+        kept_machine(target, {"device": where}, events)
         finished = target.records()
         blocks = [
             Block(str(folder), generator.hash, str(target.path.resolve()), spec.to_json(), request, number, where)
@@ -148,14 +153,18 @@ def generate(
         return _summary(tiles, spec)
 
 
+_ONE_AT_A_TIME = Lock()  # the number of threads belongs to the process, and a dask worker may run several tasks
+
+
 def make_block(block: Block) -> tuple[str, list[dict[str, Any]]]:
     """Make and write one block of samples; returns its name and the rows of its tiles."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return block.name, _make_block(block)
-    finally:
-        torch.set_num_threads(threads)
+    with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return block.name, _make_block(block)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _make_block(block: Block) -> list[dict[str, Any]]:
@@ -174,7 +183,7 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
     if question == "mask":
         given_images = torch.stack([generator.scale.to_network(donor.image, donor.valid) for donor in donors])
     elif question == "image":
-        index = np.stack([generator.spec.legend.to_index(donor.mask) for donor in donors])
+        index = np.stack([spec.legend.to_index(donor.mask) for donor in donors])  # spec has the donors' legend
         given_masks = encode(torch.from_numpy(index), generator.classes)
     images, bits = pipeline(noise, image=given_images, mask=given_masks, steps=request.steps, guidance=request.guidance)
     classes, _ = decode(bits, generator.classes)
@@ -209,7 +218,8 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
             columns["parent_id"] = donor.tile.id
             if question == "image":
                 mask = donor.mask
-                columns |= {"placement": "donor", "mask_origin": donor.tile.mask_origin}
+                placement = "fictitious" if donor.tile.placement == "fictitious" else "donor"
+                columns |= {"placement": placement, "mask_origin": donor.tile.mask_origin}
             else:
                 image, valid = donor.image, donor.valid
                 mask = np.where(valid, mask, UNKNOWN).astype(np.uint8)
@@ -218,7 +228,13 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
                     "image_origin": donor.tile.image_origin,
                     "mask_origin": "predicted",
                 }
-        tags = synthetic_tags(what, generator.hash, request.seed, sample, columns["placement"], settings)
+        image_tags = mask_tags = synthetic_tags(
+            what, generator.hash, request.seed, sample, columns["placement"], settings
+        )
+        if question == "image":  # the given side is no work of the generator: it keeps what its file says
+            mask_tags = {**donors[position].mask_tags}
+        elif question == "mask":
+            image_tags = {**donors[position].image_tags}
         rows.append(
             write_tile(
                 Path(block.out),
@@ -228,7 +244,8 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
                 image,
                 valid,
                 mask,
-                tags,
+                image_tags,
+                mask_tags,
                 split="train",
                 generator=generator.hash,
                 seed=request.seed,
@@ -241,10 +258,12 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Donor:
-    """A given pair: its row, place, image (C, H, W), valid (H, W) and mask of class ids (H, W)."""
+    """A given pair: its row, place, the tags of its files, image (C, H, W), valid (H, W) and mask of ids (H, W)."""
 
     tile: Tile
     grid: Grid
+    image_tags: Mapping[str, str]
+    mask_tags: Mapping[str, str]
     image: NDArray[Any]
     valid: NDArray[np.bool_]
     mask: NDArray[np.uint8]
@@ -258,7 +277,20 @@ def _donors(request: GenerateRequest, indices: range) -> list[Donor]:
     tileset = Tileset(source)
     tiles = _usable(tileset, request)
     chosen = [tiles[index % len(tiles)] for index in indices]
-    return [Donor(tile, tileset.grid(tile), *tileset.read(tile)) for tile in chosen]
+    return [
+        Donor(
+            tile,
+            tileset.grid(tile),
+            read_tags(tileset.path / tile.image),
+            read_tags(tileset.path / tile.mask),
+            *tileset.read(tile),
+        )
+        for tile in chosen
+    ]
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def _usable(tileset: Tileset, request: GenerateRequest) -> tuple[Tile, ...]:
@@ -272,6 +304,8 @@ def _check_donors(generator: Generator, request: GenerateRequest, source: Path) 
         raise ModelError("both the masks and the images are given", remedy="give --masks-from or --images-from")
     if theirs.tile_size != ours.tile_size:
         what = f"tiles of {theirs.tile_size} px, the generator makes {ours.tile_size} px"
+    elif not _same_ground(theirs, ours):
+        what = f"pixels of {_ground(theirs)}, the generator makes {_ground(ours)}"
     elif request.masks_from and theirs.legend.names != ours.legend.names:
         what = f"classes {', '.join(theirs.legend.names)}, the generator knows {', '.join(ours.legend.names)}"
     elif request.images_from and [b.dtype for b in theirs.bands] != [b.dtype for b in ours.bands]:
@@ -281,6 +315,17 @@ def _check_donors(generator: Generator, request: GenerateRequest, source: Path) 
     else:
         return tileset.identity()
     raise ModelError(f"has {what}", where=source, remedy="tile it to fit, or train a generator on it")
+
+
+def _same_ground(one: TileSpec, other: TileSpec) -> bool:
+    """Whether pixels are of one ground size, within 5 %; where one has none, its CRS units are all there is to say."""
+    if one.gsd_m is None or other.gsd_m is None:
+        return one.gsd_m is other.gsd_m
+    return abs(one.gsd_m / other.gsd_m - 1) <= 0.05
+
+
+def _ground(spec: TileSpec) -> str:
+    return "unknown ground size" if spec.gsd_m is None else f"{spec.gsd_m:g} m"
 
 
 def _output_spec(generator: Generator, asked: dict[str, Any], request: GenerateRequest) -> TileSpec:

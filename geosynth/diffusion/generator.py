@@ -6,7 +6,6 @@ file that is read back; it is written last and checked on load. Weights are safe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,20 +18,21 @@ from typing import Any
 
 import torch
 
+from geosynth.descriptions import DESCRIPTIONS, description_hash, misfit
 from geosynth.diffusion.card import model_card
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.pipeline import PairPipeline, new_scheduler
 from geosynth.errors import GeosynthError, ModelError
-from geosynth.folders import OutputFolder, canonical_json, file_hash
+from geosynth.folders import OutputFolder, file_hash
 from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.tileset import TileSpec
 
 FORMAT = 1
-META = "geosynth.json"
 KIND = "generator"
+META = DESCRIPTIONS[KIND]
 BASE = "base"
 """Name under which ``--from`` finds the generator that ships in the package."""
 
@@ -72,18 +72,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """
     path = folder / META
     if not path.is_file():
-        what = (
-            "is a tileset, not a generator"
-            if (folder / "tileset.json").is_file()
-            else "is a segmenter, not a generator"
-            if (folder / "segmenter.json").is_file()
-            else "an unfinished training, not yet a generator"
-            if (folder / ".geosynth").is_dir()
-            else "not a generator (it has no geosynth.json)"
-            if folder.is_dir()
-            else "no such folder"
-        )
-        remedy = "finish it with --resume" if "unfinished" in what else "make one with: geosynth train"
+        what, remedy = misfit(folder, KIND)
         raise ModelError(what, where=folder, remedy=remedy)
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -93,7 +82,7 @@ def describe(folder: Path) -> dict[str, Any]:
                 where=path,
                 remedy="make one with: geosynth train",
             )
-        if content["hash"] != _content_hash(content):
+        if content["hash"] != description_hash(content):
             raise ModelError("was changed after it was written", where=path, remedy="copy or train the model again")
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, GeosynthError):
@@ -184,16 +173,11 @@ def save_generator(
         "training": dict(training),
         "files": hashes,
     }
-    content["hash"] = _content_hash(content)
+    content["hash"] = description_hash(content)
     parameters = sum(weight.numel() for weight in denoiser.parameters())
     out.write("README.md", model_card(spec, training, lineage, content["hash"], parameters))
     out.write(META, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return str(content["hash"])
-
-
-def _content_hash(content: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in content.items() if key != "hash"}
-    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
 
 
 def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:

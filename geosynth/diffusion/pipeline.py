@@ -60,10 +60,12 @@ class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
             state[:, :bands], asked = image.to(device), slice(bands, None)
         if mask is not None:
             state[:, bands:], asked = mask.to(device), slice(0, bands)
-        self.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), device=device)
-        for position, timestep in enumerate(self.scheduler.timesteps):
+        # A scheduler counts its steps; one of its own lets calls run side by side in threads.
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), device=device)
+        for position, timestep in enumerate(scheduler.timesteps):
             # The network is fed the scheduler's exact level; its integer timestep is a rounding of it.
-            level = self.scheduler.sigmas[position].to(device).expand(len(state))
+            level = scheduler.sigmas[position].to(device).expand(len(state))
             image_level = torch.zeros_like(level) if image is not None else level
             mask_level = torch.zeros_like(level) if mask is not None else level
             direction = self.denoiser(state, image_level, mask_level)[:, asked]
@@ -71,7 +73,7 @@ class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
                 free = self._without_given(state, noise.to(device), level, bands, image is not None)[:, asked]
                 direction = free + guidance * (direction - free)
             # Only the side that is asked for moves; the given one stays what it was.
-            state[:, asked] = self.scheduler.step(direction, timestep, state[:, asked], return_dict=False)[0]
+            state[:, asked] = scheduler.step(direction, timestep, state[:, asked], return_dict=False)[0]
         return state[:, :bands].float().cpu(), state[:, bands:].float().cpu()
 
     def _without_given(self, state: Tensor, noise: Tensor, level: Tensor, bands: int, image_given: bool) -> Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosynth.devices import choose_device
+from geosynth.devices import choose_device, cpu_threads
 from geosynth.errors import GeosynthError, TilesetError
 from geosynth.evaluation.fairness import check_leak
 from geosynth.events import Events
@@ -153,10 +153,8 @@ def check(tiles: Tileset, plan: ExperimentPlan, events: Events) -> None:
                 checked.add(path)
 
 
-def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int | None = None, device: str = "auto") -> Run:
-    """The run of a real experiment: trains a segmenter, tests it on the real test split.
-
-    All arms are checked here, so that the last one does not fail after hours of training.
+def check_training(real: Tileset, plan: ExperimentPlan, device: str = "auto") -> None:
+    """Refuse arms that ``segmenter_run`` could not train, so that the last one does not fail after hours.
 
     Raises:
         ModelError: a number of the plan is out of range; no such network or device.
@@ -167,6 +165,10 @@ def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int | None = 
     for arm in plan.arms:
         settings = segmenter_plan(plan, arm, plan.seeds[0])
         TilesetDataModule(real, [Tileset(path) for path in arm.synthetic], ratio=settings.ratio, real=arm.real)
+
+
+def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int, device: str) -> Run:
+    """The run of a real experiment: trains a segmenter, tests it on the real test split, with ``threads`` CPU threads."""
 
     def run(arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
         learned = train_segmenter(
@@ -180,7 +182,8 @@ def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int | None = 
             device=device,
             real=arm.real,
         )
-        matrix = confusion(load_segmenter(folder, device), real, "test", events)
+        with cpu_threads(threads):
+            matrix = confusion(load_segmenter(folder, device), real, "test", events)
         return Trial(matrix, learned.real_pairs, learned.synthetic_pairs)
 
     return run

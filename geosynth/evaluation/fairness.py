@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from shapely import STRtree
-
 from geosynth.errors import LeakError
 from geosynth.events import Events
-from geosynth.lineage import Lineage, read_lineage
+from geosynth.lineage import Lineage, Seen, read_lineage
 from geosynth.tileset import Split, Tileset
 
 
@@ -19,7 +17,7 @@ def check_leak(real: Tileset, synthetic: Tileset, arm: str, events: Events) -> N
             f"arm '{arm}' is not a fair comparison: what made its synthetic tiles saw {len(leaked)} of the {len(tests)}"
             f" test tiles ({', '.join(leaked[:3])}{' …' if len(leaked) > 3 else ''})",
             where=synthetic.path,
-            remedy="train the generator on the training split of these tiles, and generate again",
+            remedy="train the generator on the training split of these tiles alone, and generate again",
         )
     validation = seen_by(synthetic, real, "val")
     if validation:
@@ -38,18 +36,12 @@ def seen_by(synthetic: Tileset, real: Tileset, split: Split) -> list[str]:
 
     That is: tiles its generator saw, images that are in it themselves, and places whose masks were painted over.
     """
-    tiles = [tile for tile in real.tiles if tile.split == split]
-    crs = real.spec.crs_name
-    behind = read_lineage(synthetic.path) | Lineage.of(synthetic.tiles, synthetic.spec.crs_name)
-    seen = set(behind.overlap(tiles, crs))
-    donors = [tile.geometry for tile in synthetic.tiles if tile.placement == "donor"]
-    if donors and synthetic.spec.crs_name == crs:
-        tree = STRtree(donors)
-        for tile in tiles:
-            touched = tree.query(tile.geometry, predicate="intersects")
-            if any(donors[i].intersection(tile.geometry).area > 0 for i in touched):
-                seen.add(tile.id)
-    return sorted(seen)
+    crs = synthetic.spec.crs_name
+    donors = [
+        Seen("", tile.scene, crs, tile.geometry.bounds, True) for tile in synthetic.tiles if tile.placement == "donor"
+    ]
+    behind = read_lineage(synthetic.path) | Lineage.of(synthetic.tiles, crs) | Lineage(tuple(donors))
+    return sorted(behind.overlap([tile for tile in real.tiles if tile.split == split], real.spec.crs_name))
 
 
 def is_unexplained(synthetic: Tileset) -> bool:

@@ -8,8 +8,20 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from geosynth.devices import choose_device, kept_machine
 from geosynth.errors import GeosynthError
-from geosynth.evaluation.experiment import Arm, ExperimentPlan, Run, RunResult, check, run_experiment, segmenter_run
+from geosynth.evaluation.experiment import (
+    Arm,
+    ExperimentPlan,
+    Run,
+    RunResult,
+    check,
+    check_training,
+    run_experiment,
+    segmenter_run,
+)
 from geosynth.evaluation.report import write_report
 from geosynth.evaluation.summary import headline, summarise
 from geosynth.events import Events
@@ -38,7 +50,7 @@ def evaluate(
         out: report folder to write: ``report.html``, ``report.md`` and, with seeds, ``runs.csv``.
         events: progress, warnings, scores, cancellation.
         rerun: rules for an existing output; resuming goes on with the run that was interrupted.
-        threads: CPU threads of the training.
+        threads: CPU threads of training and testing; kept with the run, as is the device.
         device: auto, cpu, cuda or mps.
         keep: leave the segmenters under ``runs/``.
         run: trains and tests one arm with one seed; by default ``segmenter_run``.
@@ -48,7 +60,7 @@ def evaluate(
 
     Raises:
         GeosynthError: the plan names something twice, or compares nothing.
-        TilesetError, ModelError: an input cannot be used.
+        TilesetError, ModelError: an input cannot be used, or the run was begun on another device.
         LeakError: something behind an arm's synthetic tiles saw test tiles.
         OutputError: the rerun rules refuse.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
@@ -58,8 +70,9 @@ def evaluate(
     synthetic = synthetic_tilesets(plan.arms)
     if not plan.seeds and not synthetic:
         raise GeosynthError("nothing to compare", remedy="give synthetic tiles with --arm NAME=TILES")
-    if run is None and plan.seeds:
-        run = segmenter_run(real, plan, threads=threads, device=device)
+    trains = run is None and bool(plan.seeds)
+    if trains:
+        check_training(real, plan, device)
     request = {
         "command": "evaluate",
         "tiles": real.identity(),
@@ -71,6 +84,9 @@ def evaluate(
             results = [RunResult.from_json(record) for record in folder.records().values()]
             events.log("nothing to do: the report is there already")
         else:
+            if trains:
+                asked = {"device": choose_device(device), "threads": threads or torch.get_num_threads()}
+                run = segmenter_run(real, plan, **kept_machine(folder, asked, events))
             results = [] if run is None else run_experiment(plan, run, folder, events, keep=keep)
             with events.task("report"):
                 write_report(folder, real, synthetic, plan, results, events)

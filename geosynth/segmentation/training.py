@@ -12,7 +12,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from geosynth.devices import choose_device, kept_machine
+from geosynth.devices import choose_device, cpu_threads, kept_machine
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
@@ -135,12 +135,8 @@ def train_segmenter(
             return _summary(describe_segmenter(folder.path), nothing_to_do=True)
         asked = {"device": where, "threads": threads or torch.get_num_threads()}
         machine = kept_machine(folder, asked, events)
-        before = torch.get_num_threads()
-        torch.set_num_threads(machine["threads"])
-        try:
+        with cpu_threads(machine["threads"]):
             best = _fit(task, module, folder, events, machine["device"], checkpoint_every)
-        finally:
-            torch.set_num_threads(before)
         save_segmenter(
             folder,
             _spec(plan, tileset),

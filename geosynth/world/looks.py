@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geosynth.legend import READY_MADE
+
 RGB = tuple[int, int, int]
 
-BUILDING, ROAD, WATER, TREE, FIELD, GRASS = range(1, 7)
-CLASSES: tuple[tuple[int, str, str], ...] = (
-    (BUILDING, "building", "#d1495b"),
-    (ROAD, "road", "#8d99ae"),
-    (WATER, "water", "#2274a5"),
-    (TREE, "tree", "#2d6a4f"),
-    (FIELD, "field", "#e9c46a"),
-    (GRASS, "grass", "#95d06b"),
+CLASSES: tuple[tuple[int, str, str], ...] = tuple(
+    (entry.id, entry.name, entry.color) for entry in READY_MADE["world"].classes
 )
+"""Id, name and colour of every class."""
+
+BUILDING, ROAD, WATER, TREE, FIELD, GRASS = READY_MADE["world"].ids
 
 
 @dataclass(frozen=True)

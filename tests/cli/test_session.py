@@ -120,6 +120,38 @@ def test_the_child_stops_when_its_parent_goes_away(shared_generator: Path, tmp_p
     assert process.wait(timeout=60) == 130
 
 
+def test_a_watched_run_ends_well_while_its_parent_lives(shared_world_tileset: Path) -> None:
+    command = [*GEOSYNTH, "inspect", str(shared_world_tileset), "--watch-stdin"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.wait(timeout=60) == 0  # standard input is still open
+    assert process.stdin is not None and process.stderr is not None
+    process.stdin.close()
+    assert process.stderr.read() == b""
+
+
+def test_events_that_cannot_be_written_are_refused_before_the_run(tmp_path: Path) -> None:
+    result = run("env", "--events", tmp_path / "nowhere" / "events.jsonl")
+    assert result.returncode == 2
+    assert "cannot be written" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_workers_end_with_their_parent(shared_generator: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = generate_slowly(shared_generator, out)
+    command[command.index("--workers") + 1] = "2"
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(out, "images/*.tif")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < end, "workers live on without their parent"
+        time.sleep(0.1)
+
+
 def test_a_reader_that_goes_away_is_no_traceback(shared_world_tileset: Path) -> None:
     process = subprocess.Popen(
         [*GEOSYNTH, "inspect", str(shared_world_tileset)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

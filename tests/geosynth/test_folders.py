@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_rules_of_a_rerun(tmp_path: Path) -> None:
     assert make(out, {"a": 1}) == "made"
     assert make(out, {"a": 1}) == "nothing to do"
     assert make(out, {"a": 1}, "resume") == "nothing to do"
-    assert make(out, {"a": 1}, "overwrite") == "nothing to do"
+    assert make(out, {"a": 1}, "overwrite") == "made"  # repairs what was damaged
     with pytest.raises(OutputError, match=r"another request.*different a"):
         make(out, {"a": 2})
     with pytest.raises(OutputError, match="another request"):
@@ -96,3 +97,49 @@ def test_canonical_json_does_not_depend_on_order() -> None:
     assert canonical_json({"b": 1, "a": [1, 2]}) == canonical_json({"a": [1, 2], "b": 1})
     with pytest.raises(ValueError):
         canonical_json({"a": float("nan")})
+
+
+def test_killed_before_anything_was_written_the_folder_is_new(tmp_path: Path) -> None:
+    (tmp_path / "out" / ".geosynth").mkdir(parents=True)
+    (tmp_path / "out" / ".geosynth" / "lock").touch()
+    assert make(tmp_path / "out", {"a": 1}) == "made"
+
+
+def test_an_interrupted_overwrite_is_never_taken_for_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    make(out, {"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _unlink_then_die(Path.unlink))
+        with pytest.raises(KeyboardInterrupt):
+            make(out, {"a": 2}, "overwrite")
+    with pytest.raises(OutputError, match="unfinished"):
+        make(out, {"a": 1})
+    assert make(out, {"a": 2}, "overwrite") == "made"
+    assert make(out, {"a": 2}) == "nothing to do"
+
+
+def _unlink_then_die(unlink: Callable[..., None]) -> Callable[..., None]:
+    def first(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        raise KeyboardInterrupt
+
+    return first
+
+
+def test_overwrite_repairs_what_was_damaged(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, {"a": 1})
+    (out / "result.txt").unlink()
+    assert make(out, {"a": 1}, "overwrite") == "made"
+    assert (out / "result.txt").exists()
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with claim(tmp_path / "out", {"a": 1}) as out:
+        monkeypatch.setattr("geosynth.folders.os.fsync", full)
+        with pytest.raises(OutputError, match=r"tile.tif: cannot be written \(No space left on device\)"):
+            out.write("tile.tif", b"pixels")
+        assert not (out.path / "tile.tif").exists()

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from geosynth.diffusion.batches import Batch, assemble, training_batch
-from geosynth.diffusion.codes import UNKNOWN, decode
+from geosynth.diffusion.codes import decode
+from geosynth.legend import UNKNOWN
 from geosynth.diffusion.normalise import BandScale
 from geosynth.noise import generator_for
 from geosynth.samples import turn

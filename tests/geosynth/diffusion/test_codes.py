@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from geosynth.diffusion.codes import UNKNOWN, bit_count, code_book, decode, encode
+from geosynth.diffusion.codes import bit_count, code_book, decode, encode
+from geosynth.legend import UNKNOWN
 
 
 @pytest.mark.parametrize("classes", range(2, 256))

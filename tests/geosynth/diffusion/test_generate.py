@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, genera
 from geosynth.diffusion.generator import load_generator
 from geosynth.errors import Cancelled, ModelError, OutputError
 from geosynth.events import Events
-from geosynth.folders import file_hash
+from geosynth.folders import claim, file_hash
+from geosynth.legend import Legend
 from geosynth.lineage import read_lineage
 from geosynth.noise import sample_noise
 from geosynth.tileset import Tileset
+from geosynth.tilesetwriter import compact, write_tile
 
 FIVE = GenerateRequest(5, steps=2, block=2)
 
@@ -100,7 +103,9 @@ def test_images_for_given_masks(shared_generator: Path, shared_world_tileset: Pa
             rasterio.open(shared_world_tileset / donor.mask) as b,
         ):
             assert np.array_equal(a.read(), b.read())
-            assert a.tags()["GEOSYNTH_SYNTHETIC"] == "image"
+            assert a.tags()["GEOSYNTH_SYNTHETIC"] == "none"  # the given side stays what it is
+        with rasterio.open(tmp_path / "painted" / tile.image) as dataset:
+            assert dataset.tags()["GEOSYNTH_SYNTHETIC"] == "image"
 
 
 def test_masks_for_given_images(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
@@ -128,6 +133,53 @@ def test_the_given_side_decides_the_answer(shared_generator: Path) -> None:
     assert not torch.allclose(wet, strict)
     with pytest.raises(ValueError, match="nothing to sample"):
         generator.pipeline(noise, mask=water, image=wet)
+
+
+def test_masks_are_read_with_their_own_legend(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
+    """The same classes under other ids give the same images."""
+    shifted = tmp_path / "shifted"
+    copy_with_ids(shared_world_tileset, shifted, offset=10)
+    for name, source in (("plain", shared_world_tileset), ("moved", shifted)):
+        request = GenerateRequest(2, steps=2, block=2, masks_from=str(source))
+        generate(shared_generator, request, tmp_path / name, Events())
+    for one, other in zip(Tileset(tmp_path / "plain").tiles, Tileset(tmp_path / "moved").tiles, strict=True):
+        image, _, mask = Tileset(tmp_path / "plain").read(one)
+        same, _, moved = Tileset(tmp_path / "moved").read(other)
+        assert np.array_equal(image, same)
+        assert np.array_equal(mask + 10, moved)
+
+
+def copy_with_ids(source: Path, target: Path, offset: int) -> None:
+    tileset = Tileset(source)
+    legend = Legend(tuple(replace(entry, id=entry.id + offset) for entry in tileset.spec.legend.classes))
+    spec = replace(tileset.spec, legend=legend, id="shifted")
+    names = ("split", "scene", "row", "col", "image_origin", "mask_origin", "placement")
+    with claim(target, {"command": "copy"}) as out:
+        records = []
+        for tile in tileset.tiles:
+            image, valid, mask = tileset.read(tile)
+            columns = {name: getattr(tile, name) for name in names}
+            records.append(
+                write_tile(out.path, spec, tile.id, tileset.grid(tile), image, valid, mask + offset, {}, **columns)
+            )
+        out.record("all", {"tiles": records})
+        compact(out, spec)
+
+
+def test_calls_side_by_side_do_not_disturb_each_other(shared_generator: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    pipeline = load_generator(shared_generator).pipeline
+    noises = [sample_noise(0, index, (6, 32, 32))[None] for index in range(4)]
+
+    def sample(noise: torch.Tensor) -> torch.Tensor:
+        image, _ = pipeline(noise, steps=6)
+        return image  # type: ignore[no-any-return]
+
+    alone = [sample(noise) for noise in noises]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(sample, noises))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(alone, together, strict=True))
 
 
 def test_ratio_counts_labelled_real_training_pairs(shared_world_tileset: Path) -> None:

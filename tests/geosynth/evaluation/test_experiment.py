@@ -15,7 +15,7 @@ from geosynth.evaluation.experiment import (
     RunResult,
     Trial,
     check,
-    segmenter_run,
+    check_training,
     slug,
     standard_arms,
 )
@@ -174,9 +174,9 @@ def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         with pytest.raises(GeosynthError):
             evaluate(real.path, ExperimentPlan(arms, seeds), tmp_path / "out", Events(), run=Trainer())
     with pytest.raises(TilesetError, match="ratio"):
-        segmenter_run(real, plan_for(made, arms=standard_arms({"made": made.path}, 2.0)))
+        check_training(real, plan_for(made, arms=standard_arms({"made": made.path}, 2.0)))
     with pytest.raises(ModelError, match="no architecture"):
-        segmenter_run(real, plan_for(made, architecture="nonet"))
+        check_training(real, plan_for(made, architecture="nonet"))
 
 
 def test_names_of_runs_and_tilesets(tmp_path: Path) -> None:
