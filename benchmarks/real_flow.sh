@@ -10,7 +10,7 @@ STEPS=${STEPS:-600}
 # Banepa, Nepal: georeferenced aerial image, building polygons with the material of the roof, 0.3 m ground pixels.
 B=$OUT/banepa
 geosynth tile "$DATA/buildings_oam/banepa_a.tif" --labels "$DATA/buildings_oam/banepa_a_buildings.gpkg" \
-  --class-field roof_class --outside background --gsd 0.3 --size 64 --out "$B/tiles" --resume
+  --class-field roof_class --ignore unknown --outside background --gsd 0.3 --size 64 --out "$B/tiles" --resume
 geosynth train "$B/tiles" --from base --steps "$STEPS" --out "$B/generator" --resume
 geosynth generate "$B/generator" --ratio 1 --of "$B/tiles" --out "$B/synthetic" --resume
 geosynth segment "$B/tiles" --synthetic "$B/synthetic" --steps "$STEPS" --out "$B/segmenter" --resume

@@ -38,9 +38,9 @@ class DemoSize:
 
     train_steps: int = 200
     ratio: float = 1.0
-    segment_steps: int = 300
+    segment_steps: int = 200
     seeds: int = 2
-    evaluate_steps: int = 150
+    evaluate_steps: int = 80
 
 
 @dataclass(frozen=True)

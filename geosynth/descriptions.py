@@ -22,7 +22,13 @@ UNFINISHED = "unfinished"
 """The first word of what ``kind_of`` says of a folder whose run was interrupted."""
 
 _PLAIN = {"predict": "class rasters", "scene": "scenes"}
-_MADE_BY = {"tileset": "tile", "generator": "train", "segmenter": "segment", "report": "evaluate"}
+"""What some commands make that has no description."""
+_MADE_BY = {
+    "tileset": ("tile", "generate"),
+    "generator": ("train",),
+    "segmenter": ("segment",),
+    "report": ("evaluate",),
+}
 
 
 def kind_of(folder: Path) -> str | None:
@@ -43,7 +49,7 @@ def kind_of(folder: Path) -> str | None:
 def misfit(folder: Path, wanted: str) -> tuple[str, str]:
     """What is wrong with a folder that is no ``wanted`` (a key of ``DESCRIPTIONS``), and the remedy, for people."""
     kind = kind_of(folder)
-    make = f"make one with: geosynth {_MADE_BY[wanted]}"
+    make = f"make one with: geosynth {_MADE_BY[wanted][0]}"
     if not folder.is_dir():
         return ("is a file, not a folder" if folder.exists() else "no such folder"), make
     if kind is None or kind == wanted:
@@ -51,7 +57,7 @@ def misfit(folder: Path, wanted: str) -> tuple[str, str]:
     if not kind.startswith(UNFINISHED):
         return f"is {kind if kind in _PLAIN.values() else f'a {kind}'}, not a {wanted}", make
     command = kind.removeprefix(f"{UNFINISHED} ")
-    if command == _MADE_BY[wanted] or command == "run":
+    if command in (*_MADE_BY[wanted], "run"):
         return f"an unfinished run, not yet a {wanted}", f"finish it with --resume, or {make}"
     return f"an unfinished run of {command}, not a {wanted}", make
 

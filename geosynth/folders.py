@@ -181,7 +181,10 @@ def _empty(folder: Path) -> None:
 
 def _difference(earlier: str, asked: str) -> str:
     """Which entries of two requests differ, in a few words."""
-    before, now = json.loads(earlier), json.loads(asked)
+    try:
+        before, now = json.loads(earlier), json.loads(asked)
+    except ValueError:
+        return "its request cannot be read"
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return "different " + ", ".join(names)
 

@@ -24,6 +24,7 @@ from geosynth.errors import LegendError
 UNKNOWN = 255
 """Mask value (and class index) of a pixel nobody labelled."""
 
+_EXAMPLE = 'write [{"id": 1, "name": "…", "color": "#rrggbb"}, …]'
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 PALETTE = (
@@ -59,18 +60,20 @@ class Legend:
 
     def __post_init__(self) -> None:
         if not self.classes:
-            raise LegendError("a legend needs at least one class")
+            raise LegendError("a legend needs at least one class", remedy=_EXAMPLE)
         ids = [entry.id for entry in self.classes]
         names = [entry.name for entry in self.classes]
         for entry in self.classes:
             if not 0 <= entry.id <= 254:
-                raise LegendError(f"class id {entry.id} is outside 0..254 (255 means unknown)")
+                raise LegendError(
+                    f"class id {entry.id} is outside 0..254 (255 means unknown)", remedy="give it another id"
+                )
             if not entry.name:
-                raise LegendError(f"class {entry.id} has no name")
+                raise LegendError(f"class {entry.id} has no name", remedy="give it one")
             if not _COLOUR.fullmatch(entry.color):
                 raise LegendError(f"class '{entry.name}' has colour '{entry.color}'", remedy='write it as "#rrggbb"')
         if len(set(ids)) < len(ids) or len(set(names)) < len(names):
-            raise LegendError("a legend holds each id and each name once")
+            raise LegendError("a legend holds each id and each name once", remedy="rename or renumber one of them")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -137,7 +140,7 @@ class Legend:
                 color = str(color or PALETTE[position % len(PALETTE)]).lower()
                 classes.append(LegendClass(int(entry["id"]), str(entry["name"]), color))
             except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-                raise LegendError(f"entry {position} is not a class: {entry!r}") from None
+                raise LegendError(f"entry {position} is not a class: {entry!r}", remedy=_EXAMPLE) from None
         return cls(tuple(classes))
 
     @classmethod
@@ -209,13 +212,11 @@ def _read(path: Path) -> tuple[list[Any], int | None]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise LegendError(f"not a JSON legend ({error})", where=path) from None
+        raise LegendError(f"not a JSON legend ({error})", where=path, remedy=_EXAMPLE) from None
     ignore = content.get("ignore_index") if isinstance(content, dict) else None
     entries = content.get("classes") if isinstance(content, dict) else content
     if not isinstance(entries, list):
-        raise LegendError(
-            "holds no list of classes", where=path, remedy='write [{"id": 1, "name": "…", "color": "#…"}]'
-        )
+        raise LegendError("holds no list of classes", where=path, remedy=_EXAMPLE)
     if ignore is not None and type(ignore) is not int:
         raise LegendError(f"has ignore_index {ignore!r}", where=path, remedy="give one whole number, or leave it out")
     return entries, ignore

@@ -129,11 +129,10 @@ def read_lineage(folder: Path) -> Lineage:
 def _shares(outlines: Shapes, scenes: Sequence[str], crs: str, seen: Sequence[Seen], seen_crs: str) -> NDArray[Any]:
     """The share of each outline (in ``crs``) that lies on seen places (in ``seen_crs``); places that overlap add up."""
     places: Shapes = shapely.box(*np.array([entry.bounds for entry in seen]).T)
-    one, other = CRS.from_user_input(crs), CRS.from_user_input(seen_crs)
-    local = is_engineering(one)
-    if local != is_engineering(other):
+    local = is_engineering(CRS.from_user_input(crs))
+    if local != is_engineering(CRS.from_user_input(seen_crs)):
         return np.zeros(len(outlines))
-    if not local and one != other:
+    if not local and crs != seen_crs:
         outlines, places = _on_earth(outlines, crs), _on_earth(places, seen_crs)
     asked, found = shapely.STRtree(places).query(outlines, predicate="intersects")
     if local:
@@ -157,4 +156,5 @@ def _on_earth(shapes: Shapes, crs: str) -> Shapes:
         unrolled = shapely.transform(placed[i], lambda points: points + np.where(points < 0, 360, 0) * (1, 0))
         beyond = shapely.transform(unrolled, lambda points: points - (360, 0))
         placed[i] = shapely.union(*(shapely.intersection(part, _WORLD) for part in (unrolled, beyond)))
-    return shapely.make_valid(placed)
+    valid: Shapes = shapely.make_valid(placed)
+    return valid

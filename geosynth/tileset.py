@@ -92,8 +92,10 @@ class TileSpec:
 
 def crs_name(crs: CRS) -> str:
     """``EPSG:n`` where that is exactly the CRS, else WKT: a datum shift of its own has no code."""
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code and CRS.from_epsg(code) == crs else str(crs.to_wkt())
+    code, wkt = crs.to_epsg(), str(crs.to_wkt())
+    # GDAL's comparison does not look at TOWGS84.
+    exact = code is not None and CRS.from_epsg(code) == crs and "TOWGS84" not in wkt
+    return f"EPSG:{code}" if exact else wkt
 
 
 @dataclass(frozen=True)

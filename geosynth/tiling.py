@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geosynth.errors import GeosynthError, LabelError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, file_hash
+from geosynth.folders import STATE, OutputFolder, Rerun, canonical_json, claim
 from geosynth.grid import Grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN, Legend
-from geosynth.scenes.blocks import Lattice, SceneSplits, split_tiles
+from geosynth.scenes.blocks import Lattice, SceneSplits, fitting_block, split_tiles
 from geosynth.scenes.burning import load_polygons, open_labels
+from geosynth.scenes.coverage import keeps_any, kept_tiles
 from geosynth.scenes.finding import find_files, match_labels, name_apart
+from geosynth.scenes.identity import label_identity, scene_identity
 from geosynth.scenes.labels import Codes, Labels, Outside, PolygonLabels, infer_legend, inspect_labels, make_codes
 from geosynth.scenes.layout import shared_bands, shared_grids
 from geosynth.scenes.source import SceneInfo, inspect_scene, open_scene
@@ -50,8 +54,8 @@ class TilingPlan:
         overlap: pixels that neighbouring tiles share.
         split: "block" (square blocks of tiles) or "scene".
         assign: (scene name, split): scenes that go into one split as a whole.
-        val, test: shares of the blocks (or scenes).
-        block: tiles along a side of a block.
+        val, test: shares of the tiles, dealt out in blocks (or scenes).
+        block: tiles along a side of a block, at most: halved until there are a dozen blocks.
         buffer: pixels kept between tiles of one split and blocks of another.
         min_valid: tiles with a smaller share of valid pixels are dropped.
         seed: decides which block goes where.
@@ -159,15 +163,17 @@ def tile_scenes(
             where=infos[0].path,
             remedy="give a smaller --size" + ("" if plan.gsd is None else " or --gsd"),
         )
+    scenes, kept = _with_data(plan, scenes, events)
     splits = split_tiles(
         {scene.info.name: scene.lattice for scene in scenes},
+        kept,
         {name: cast(Split, split) for name, split in plan.assign},
         val=plan.val,
         test=plan.test,
         seed=plan.seed,
         buffer=plan.buffer,
     )
-    request = _request(plan, legend, infos, label_files)
+    request = _request(plan, legend, infos, labels)
     spec = TileSpec(
         id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
         bands=bands,
@@ -186,7 +192,11 @@ def tile_scenes(
     with claim(out, request, rerun) as folder:
         if not folder.complete:
             _run(plan, folder, spec, scenes, splits, codes, repaired, events, workers, scheduler)
-        summary = _summary(folder)
+        dropped = _dropped(folder)
+        summary = _summary(folder) if _any_tile(folder) else None
+    if summary is None:
+        _remove(folder)
+        raise _no_tile(dropped, infos[0].path)
     for split, share in (("train", 1.0), ("val", plan.val), ("test", plan.test)):
         if share > 0 and not summary.by_split[split]:
             events.warn(f"no tile is in split {split}: give a smaller --block, or another --seed")
@@ -216,15 +226,48 @@ def _run(
     todo = [task for task in tasks if task.name not in finished]
     for name, record in run_tasks(tile_row, todo, events, workers=workers, scheduler=scheduler, unit="rows of tiles"):
         folder.record(name, record)
-    if not any(record["tiles"] for record in folder.records().values()):
-        dropped = _dropped(folder)
-        raise TilesetError(
-            f"no tile was kept ({', '.join(f'{count} {why}' for why, count in dropped.items() if count)})",
-            where=folder.path,
-            remedy="check the scenes' nodata, or give a smaller --min-valid, together with --overwrite",
-        )
-    compact(folder, spec)
-    events.artifact(folder.path, "tileset")
+    if _any_tile(folder):
+        compact(folder, spec)
+        events.artifact(folder.path, "tileset")
+
+
+def _any_tile(folder: OutputFolder) -> bool:
+    return any(record["tiles"] for record in folder.records().values())
+
+
+def _no_tile(dropped: Mapping[str, int], where: str) -> TilesetError:
+    return TilesetError(
+        f"no tile was kept ({', '.join(f'{count} {why}' for why, count in dropped.items() if count)})",
+        where=where,
+        remedy="check the scenes' nodata, or give a smaller --min-valid or --buffer",
+    )
+
+
+def _remove(folder: OutputFolder) -> None:
+    """Take away an output that holds no tile."""
+    shutil.rmtree(folder.path / STATE, ignore_errors=True)
+    if not any(folder.path.iterdir()):
+        folder.path.rmdir()
+
+
+def _with_data(
+    plan: TilingPlan, scenes: Sequence[_Scene], events: Events
+) -> tuple[list[_Scene], dict[str, NDArray[np.bool_]]]:
+    """The scenes with blocks small enough for the shares, and which of their tiles will be kept, by scene name."""
+    kept = {scene.info.name: kept_tiles(scene.info, scene.lattice, plan.min_valid, events) for scene in scenes}
+    if not any(tiles.any() for tiles in kept.values()) and not any(
+        keeps_any(scene.info, scene.lattice, plan.min_valid, events) for scene in scenes
+    ):
+        dropped = {"edge": sum(scene.edge for scene in scenes), "nodata": sum(tiles.size for tiles in kept.values())}
+        raise _no_tile(dropped, scenes[0].info.path)
+    bound = {name for name, _ in plan.assign}
+    free = [scene for scene in scenes if scene.info.name not in bound]
+    if plan.split != "block" or not free or plan.val + plan.test == 0:
+        return list(scenes), kept
+    block = fitting_block([scene.lattice for scene in free], [kept[scene.info.name] for scene in free])
+    if block < plan.block:
+        events.log(f"blocks of {block} x {block} tiles instead of {plan.block} x {plan.block}: there are few tiles")
+    return [replace(scene, lattice=replace(scene.lattice, block=block)) for scene in scenes], kept
 
 
 def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
@@ -318,12 +361,12 @@ def _lattice(plan: TilingPlan, grid: Grid, padded: bool) -> tuple[Lattice, int]:
     return Lattice(grid, rows, cols, plan.size, stride, block), all_rows * all_cols - rows * cols
 
 
-def _request(plan: TilingPlan, legend: Legend, infos: Sequence[SceneInfo], labels: Sequence[str]) -> dict[str, Any]:
-    """What is asked for, without where the files are: names and hashes."""
+def _request(plan: TilingPlan, legend: Legend, infos: Sequence[SceneInfo], labels: Sequence[Labels]) -> dict[str, Any]:
+    """What is asked for, without where the files are: names, hashes, and where their pixels lie."""
     return {
         "command": "tile",
-        "scenes": [[info.name, Path(info.path).name, _content_hash(info.path)] for info in infos],
-        "labels": [[Path(path).name, _content_hash(path)] for path in labels],
+        "scenes": [scene_identity(info) for info in infos],
+        "labels": [label_identity(entry) for entry in labels],
         "size": plan.size,
         "gsd": plan.gsd,
         "legend": legend.to_json(),
@@ -340,19 +383,6 @@ def _request(plan: TilingPlan, legend: Legend, infos: Sequence[SceneInfo], label
         "min_valid": plan.min_valid,
         "seed": plan.seed,
     }
-
-
-_SIDECARS = {".shp": (".dbf", ".shx", ".prj")}
-
-
-def _content_hash(path: str) -> str:
-    """sha256 of an input and of the files that are part of it; of the text where GDAL reads no plain file."""
-    file = Path(path)
-    if not file.is_file():
-        return hashlib.sha256(path.encode()).hexdigest()
-    beside = [file.with_suffix(suffix) for suffix in _SIDECARS.get(file.suffix.lower(), ())]
-    parts = [file_hash(part) for part in (file, *beside, Path(f"{path}.msk")) if part.is_file()]
-    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _repaired(scenes: Sequence[_Scene]) -> int:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
@@ -27,6 +27,8 @@ from geosynth.scenes.source import open_scene
 
 FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".parquet": "Parquet"}
 _LAYER = "polygons"
+_MANY = 32
+"""More values than this without a name or a colour are measurements."""
 _EPOCH = "1970-01-01T00:00:00.000Z"  # files of equal content are equal
 
 
@@ -39,6 +41,7 @@ def vectorize(
     min_area: float = 0.0,
     simplify: float = 0.0,
     drop: Iterable[str] = (),
+    ignore: Iterable[int | str] = (),
     overwrite: bool = False,
 ) -> int:
     """Write one polygon for every region of one class; unknown (255, nodata) becomes none.
@@ -54,6 +57,7 @@ def vectorize(
         min_area: smaller polygons are left out: square metres, or CRS units without a place on Earth.
         simplify: tolerance in CRS units; neighbours keep their common borders.
         drop: names of classes to leave out.
+        ignore: values that mean unknown, such as a legend file's ``ignore_index``.
         overwrite: replace an existing file.
 
     Returns:
@@ -69,8 +73,11 @@ def vectorize(
     labels = [_class_raster(path) for path in masks]
     if not labels:
         raise LabelError("no raster is given")
-    legend = legend or infer_legend(labels, None)
-    codes = make_codes(labels, legend, None)
+    ignored = {str(value) for value in ignore}
+    for mask in labels:
+        _refuse_measurements(mask, legend, ignored)
+    legend = legend or infer_legend(labels, None, ignored)
+    codes = make_codes(labels, legend, None, ignored)
     dropped = [legend.named(name).id for name in drop]
     crs = labels[0].scene.grid.crs
     for mask in labels:
@@ -104,6 +111,29 @@ def _class_raster(path: str | PathLike[str]) -> MaskLabels:
     if not isinstance(labels, MaskLabels):
         raise LabelError("holds polygons already", where=path, remedy="give class rasters")
     return labels
+
+
+def _refuse_measurements(mask: MaskLabels, legend: Legend | None, ignored: Container[str]) -> None:
+    """Refuse a raster whose numbers nothing says to be classes: no palette, no names, not those of a legend."""
+    if mask.named or mask.colors:
+        return
+    if legend is None:
+        if len(mask.values) > _MANY:
+            raise LabelError(
+                f"is no class raster: {len(mask.values)} different values, without names or colours",
+                where=mask.path,
+                remedy="give --legend if they are classes",
+            )
+        return
+    known = (*legend.ids, UNKNOWN, mask.nodata)
+    strange = [value for value in mask.values if value not in known and str(value) not in ignored]
+    if strange:
+        raise LabelError(
+            f"is no class raster of this legend: no names, no colours, and its value {strange[0]} is no class of the"
+            f" legend ({', '.join(f'{entry.id} {entry.name}' for entry in legend.classes)})",
+            where=mask.path,
+            remedy="give class rasters, or the legend they were made with",
+        )
 
 
 def _polygons(

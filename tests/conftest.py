@@ -104,9 +104,7 @@ def shared_generator(shared_world_tileset: Path, tmp_path_factory: pytest.TempPa
     from geosynth.diffusion.train import TrainRequest, train_generator
 
     out = tmp_path_factory.mktemp("generator") / "model"
-    train_generator(
-        shared_world_tileset, TrainRequest(steps=4, batch=2), out, Events(), threads=1, precision="32"
-    )
+    train_generator(shared_world_tileset, TrainRequest(steps=4, batch=2), out, Events(), threads=1, precision="32")
     return out
 
 

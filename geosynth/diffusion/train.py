@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader
 
-from geosynth.devices import choose_device, has_fast_bfloat16, kept_machine
+from geosynth.devices import choose_device, cpu_threads, has_fast_bfloat16, kept_machine
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
@@ -90,6 +90,8 @@ def train_generator(
             "has no labelled training tile", where=tileset.path, remedy="give labels to: geosynth tile --labels"
         )
     network = _network(tileset, start, request)
+    events.log(f"reading {len(train)} training and {len(held_out)} held-out tiles")
+    pairs = _read(tileset, train, events), _read(tileset, held_out, events)  # before anything of an earlier run goes
     asked = {
         "command": "train",
         **asdict(request),
@@ -105,19 +107,14 @@ def train_generator(
             "precision": precision if precision != "auto" else "bf16" if has_fast_bfloat16(where) else "32",
         }
         machine = kept_machine(folder, asked_machine, events)
-        before = torch.get_num_threads()
-        torch.set_num_threads(machine["threads"])
-        try:
-            return _train(folder, tileset, train, held_out, network, request, start, events, machine, checkpoint_every)
-        finally:
-            torch.set_num_threads(before)
+        with cpu_threads(machine["threads"]):
+            return _train(folder, tileset, pairs, network, request, start, events, machine, checkpoint_every)
 
 
 def _train(
     folder: OutputFolder,
     tileset: Tileset,
-    train: tuple[Tile, ...],
-    held_out: tuple[Tile, ...],
+    pairs: tuple[TilesetDataset, TilesetDataset],
     network: Denoiser,
     request: TrainRequest,
     start: Generator | None,
@@ -126,7 +123,6 @@ def _train(
     checkpoint_every: int,
 ) -> TrainSummary:
     spec = tileset.spec
-    events.log(f"reading {len(train)} training and {len(held_out)} held-out tiles")
     plan = Plan(steps=request.steps, batch=request.batch, size=spec.tile_size, seed=request.seed)
     # A warm start must not be shaken out of what it knows.
     rate = request.learning_rate or plan.learning_rate * (0.5 if start else 1)
@@ -136,15 +132,9 @@ def _train(
         low=tuple(band.min for band in tileset.statistics),
         high=tuple(band.max for band in tileset.statistics),
     )
-    normalisation = Normalisation.of(tileset.statistics)
-
-    def pairs(tiles: tuple[Tile, ...]) -> TilesetDataset:
-        return TilesetDataset([Pair(tileset, tile) for tile in tiles], normalisation, events=events)
-
     task = DiffusionTask(
         network,
-        pairs(train),
-        pairs(held_out),
+        *pairs,
         scale,
         len(spec.legend),
         replace(plan, learning_rate=rate),
@@ -177,7 +167,7 @@ def _train(
     held_out_loss = task.held_out_loss()
     if held_out_loss is not None:
         summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
-    lineage = Lineage.of(train, spec.crs_name)
+    lineage = Lineage.of((pair.tile for pair in pairs[0].pairs), spec.crs_name)
     if start is not None:
         lineage |= start.lineage
     content_hash = save_generator(folder, task.average, spec, scale, summary, lineage)
@@ -185,6 +175,10 @@ def _train(
     folder.finish()
     events.artifact(folder.path, "generator")
     return TrainSummary(content_hash, held_out_loss)
+
+
+def _read(tileset: Tileset, tiles: tuple[Tile, ...], events: Events) -> TilesetDataset:
+    return TilesetDataset([Pair(tileset, tile) for tile in tiles], Normalisation.of(tileset.statistics), events=events)
 
 
 def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -> Denoiser:

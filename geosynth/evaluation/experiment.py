@@ -168,7 +168,7 @@ def check_training(real: Tileset, plan: ExperimentPlan, device: str = "auto") ->
 
 
 def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int, device: str) -> Run:
-    """The run of a real experiment: trains a segmenter, tests it on the real test split, with ``threads`` CPU threads."""
+    """The run of a real experiment: trains a segmenter and tests it on the real test split, with ``threads``."""
 
     def run(arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
         learned = train_segmenter(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
 
 from geosynth.errors import SceneError
 from geosynth.grid import Grid, is_engineering
@@ -14,21 +20,42 @@ from geosynth.tileset import SPLITS, Split
 Bounds = tuple[float, float, float, float]
 SceneSplits = list[tuple[Split | None, ...]]
 """The split of every tile of a scene, row by row; None for a tile to leave out."""
+_ENOUGH = 12
+"""From this many blocks on their shares come out about as asked."""
 
 
-def assign_splits(units: Sequence[str], val: float, test: float, seed: int) -> dict[str, Split]:
-    """Deal units (blocks, scenes) out to the splits: exact shares, in an order only the seed and their names decide.
+def assign_splits(weights: Mapping[str, int], val: float, test: float, seed: int) -> dict[str, Split]:
+    """Deal units (blocks, scenes) out to the splits, in an order only the seed and their names decide.
 
-    With three units or more every split with a share above 0 gets one at least; two become train and val; one train.
+    A unit goes to test or val when that split then holds at most half a unit more than its share, else to train. Of
+    three units with tiles or more, every split with a share above 0 gets one at least; two become train and val; one
+    train.
+
+    Args:
+        weights: tiles of every unit; a unit without any is train.
+        val, test: shares of the tiles.
+        seed: decides the order.
     """
-    order = sorted(units, key=lambda unit: hashlib.blake2b(f"{seed}\x1f{unit}".encode()).digest())
-    count = len(order)
-    to_val = min(math.ceil(val * count - 1e-9), max(0, count - 1))
-    to_test = min(math.ceil(test * count - 1e-9), max(0, count - 1 - to_val))
-    return {
-        unit: "test" if position < to_test else "val" if position < to_test + to_val else "train"
-        for position, unit in enumerate(order)
-    }
+    order = sorted(weights, key=lambda unit: hashlib.blake2b(f"{seed}\x1f{unit}".encode()).digest())
+    filled = [unit for unit in order if weights[unit]]
+    total = sum(weights.values())
+    shares: dict[Split, float] = {"test": test, "val": val}
+    held: Counter[Split] = Counter()
+    dealt: dict[str, Split] = dict.fromkeys(order, "train")
+    for unit in filled:
+        for split, share in shares.items():
+            if held[split] + weights[unit] / 2 <= share * total + 1e-9:
+                dealt[unit] = split
+                held[split] += weights[unit]
+                break
+    wanted: list[Split] = ["train", *(split for split in ("val", "test") if shares[split] > 0)]
+    for split in wanted:
+        owned = Counter(dealt[unit] for unit in filled)
+        donor = max(SPLITS[::-1], key=lambda other: owned[other])
+        if not owned[split] and owned[donor] > (split != "train"):
+            smallest = min((unit for unit in filled if dealt[unit] == donor), key=lambda unit: weights[unit])
+            dealt[smallest] = split
+    return dealt
 
 
 @dataclass(frozen=True)
@@ -50,12 +77,25 @@ class Lattice:
         """(row, col) of every block."""
         if not self.rows or not self.cols:
             return ()
-        side = self.block or max(self.rows, self.cols)
-        return tuple((r, c) for r in range(math.ceil(self.rows / side)) for c in range(math.ceil(self.cols / side)))
+        down, across = math.ceil(self.rows / self.side), math.ceil(self.cols / self.side)
+        return tuple((r, c) for r in range(down) for c in range(across))
+
+    @property
+    def side(self) -> int:
+        """Tiles a side of a block."""
+        return self.block or max(self.rows, self.cols)
+
+    def block_sizes(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many tiles every block holds: int64 (block rows, block cols) from ``kept``, bool (rows, cols)."""
+        if not kept.size:
+            return np.zeros((0, 0), np.int64)
+        by_row = np.add.reduceat(kept.astype(np.int64), np.arange(0, self.rows, self.side), axis=0)
+        sizes: NDArray[np.int64] = np.add.reduceat(by_row, np.arange(0, self.cols, self.side), axis=1)
+        return sizes
 
     def block_bounds(self, block: tuple[int, int]) -> Bounds:
         """A block's ground, in CRS units."""
-        side = (self.block or max(self.rows, self.cols)) * self.stride
+        side = self.side * self.stride
         row, col = block[0] * side, block[1] * side
         rest = self.size - self.stride
         height = min(side + rest, self.grid.height - row)
@@ -64,7 +104,7 @@ class Lattice:
 
     def touched(self, row: int, col: int, buffer: int) -> list[tuple[int, int]]:
         """The blocks that tile (row, col), grown by ``buffer`` pixels, has pixels in; its own is the first."""
-        side = self.block or max(self.rows, self.cols)
+        side = self.side
         own = (row // side, col // side)
 
         def span(index: int, count: int) -> range:
@@ -75,12 +115,19 @@ class Lattice:
         near = [(r, c) for r in span(row, self.rows) for c in span(col, self.cols)]
         return [own, *(block for block in near if block != own)]
 
+    def row_footprints(self, row: int, buffer: int) -> NDArray[Any]:
+        """The ground of a row's tiles, grown by ``buffer`` pixels: boxes (cols,)."""
+        x, _, left, _, y, top = self.grid.transform[:6]
+        # Scenes that share an edge differ by rounding; a millionth of a tile is no overlap.
+        reach = buffer - 1e-6 * self.size
+        lefts = np.arange(self.cols) * self.stride - reach
+        upper, lower = row * self.stride - reach, row * self.stride + self.size + reach
+        rights = lefts + self.size + 2 * reach
+        boxes: NDArray[Any] = shapely.box(left + x * lefts, top + y * lower, left + x * rights, top + y * upper)
+        return boxes
+
     def tile_splits(
-        self,
-        row: int,
-        splits: Mapping[tuple[int, int], Split],
-        buffer: int,
-        elsewhere: Sequence[tuple[Split, Bounds]] = (),
+        self, row: int, splits: Mapping[tuple[int, int], Split], buffer: int, elsewhere: NDArray[np.int64] | None = None
     ) -> tuple[Split | None, ...]:
         """The split of every tile of a row; None for a tile too near another split.
 
@@ -88,33 +135,36 @@ class Lattice:
             row: of tiles.
             splits: of the blocks of this scene.
             buffer: pixels to keep away from blocks of another split.
-            elsewhere: blocks of other scenes that lie on this one, with their splits. A place that is tested in
-                one scene is not trained on in another.
+            elsewhere: for every tile (cols,) the last of the splits, as a place in ``SPLITS``, that blocks of other
+                scenes near it are in. A place that is tested in one scene is not trained on in another.
         """
         result: list[Split | None] = []
         for col in range(self.cols):
             blocks = self.touched(row, col, buffer)
             split = splits[blocks[0]]
             apart = all(splits[block] == split for block in blocks)
-            ground = self.grid.window(row * self.stride, col * self.stride, self.size, self.size).bounds
-            seen = any(SPLITS.index(other) > SPLITS.index(split) and _meet(ground, place) for other, place in elsewhere)
+            seen = elsewhere is not None and bool(elsewhere[col] > SPLITS.index(split))
             result.append(split if apart and not seen else None)
         return tuple(result)
 
 
-def _meet(one: Bounds, other: Bounds) -> bool:
-    # Scenes that share an edge differ by rounding; a millionth of a tile is no overlap.
-    slack = 1e-6 * (one[2] - one[0])
-    return (
-        one[0] + slack < other[2]
-        and other[0] + slack < one[2]
-        and one[1] + slack < other[3]
-        and other[1] + slack < one[3]
-    )
+def fitting_block(lattices: Sequence[Lattice], kept: Sequence[NDArray[np.bool_]]) -> int:
+    """The side of blocks for scenes: what they have, halved until a dozen blocks hold tiles, or to single tiles.
+
+    A few large blocks cannot be dealt out in the shares that are asked for.
+    """
+    side = lattices[0].block
+    while side > 1:
+        blocks = [replace(tiles, block=side).block_sizes(held) for tiles, held in zip(lattices, kept, strict=True)]
+        if sum(np.count_nonzero(sizes) for sizes in blocks) >= _ENOUGH:
+            break
+        side //= 2
+    return side
 
 
 def split_tiles(
     lattices: Mapping[str, Lattice],
+    kept: Mapping[str, NDArray[np.bool_]],
     assign: Mapping[str, Split],
     *,
     val: float,
@@ -126,10 +176,11 @@ def split_tiles(
 
     Args:
         lattices: by scene name.
+        kept: which tiles hold enough data to be kept, bool (rows, cols), by scene name.
         assign: scenes that go into one split as a whole.
-        val, test: shares of the blocks of the other scenes.
+        val, test: shares of the kept tiles of the other scenes.
         seed: decides which block goes where.
-        buffer: pixels kept between tiles of one split and blocks of another.
+        buffer: pixels kept between tiles of one split and blocks of another, of other scenes too.
 
     Raises:
         SceneError: ``assign`` names a scene that is not there.
@@ -137,33 +188,58 @@ def split_tiles(
     unknown = sorted(assign.keys() - lattices.keys())
     if unknown:
         raise SceneError(f"no scene is called {unknown[0]}", remedy=f"the scenes are: {', '.join(lattices)}")
-    free = [f"{name}/{r}/{c}" for name, tiles in lattices.items() if name not in assign for r, c in tiles.blocks]
-    dealt = assign_splits(free, val, test, seed)
+    weights: dict[str, int] = {}
+    for name, tiles in lattices.items():
+        if name not in assign:
+            sizes = tiles.block_sizes(kept[name])
+            weights |= {f"{name}/{r}/{c}": int(sizes[r, c]) for r, c in tiles.blocks}
+    dealt = assign_splits(weights, val, test, seed)
     blocks = {
         name: {(r, c): assign.get(name) or dealt[f"{name}/{r}/{c}"] for r, c in tiles.blocks}
         for name, tiles in lattices.items()
     }
-    places = {
-        name: [(split, lattices[name].block_bounds(block)) for block, split in own.items()]
-        for name, own in blocks.items()
-    }
-    result: list[SceneSplits] = []
-    for name, tiles in lattices.items():
-        elsewhere = _elsewhere(name, tiles, places)
-        result.append([tiles.tile_splits(row, blocks[name], buffer, elsewhere) for row in range(tiles.rows)])
-    return result
-
-
-def _elsewhere(
-    name: str, tiles: Lattice, places: Mapping[str, Sequence[tuple[Split, Bounds]]]
-) -> list[tuple[Split, Bounds]]:
-    """Blocks of the other scenes that lie on this one; scenes on a local plane lie nowhere."""
-    if is_engineering(tiles.grid.crs):
-        return []
+    places = _Places.of(lattices, blocks)
     return [
-        entry
-        for other, blocks in places.items()
-        if other != name
-        for entry in blocks
-        if _meet(tiles.grid.bounds, entry[1])
+        [
+            tiles.tile_splits(row, blocks[name], buffer, places.near(name, tiles, row, buffer) if places else None)
+            for row in range(tiles.rows)
+        ]
+        for name, tiles in lattices.items()
     ]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the blocks of all scenes are that other scenes must heed: val's and test's."""
+
+    tree: shapely.STRtree
+    scenes: NDArray[np.str_]
+    ranks: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, lattices: Mapping[str, Lattice], blocks: Mapping[str, Mapping[tuple[int, int], Split]]
+    ) -> _Places | None:
+        """None where no scene can lie on another: a single one, or local planes, which lie nowhere."""
+        if len(lattices) < 2 or any(is_engineering(tiles.grid.crs) for tiles in lattices.values()):
+            return None
+        held = [
+            (lattices[name].block_bounds(block), name, SPLITS.index(split))
+            for name, own in blocks.items()
+            for block, split in own.items()
+            if split != "train"
+        ]
+        boxes = [shapely.box(*bounds) for bounds, _, _ in held]
+        return cls(
+            shapely.STRtree(boxes),
+            np.array([name for _, name, _ in held], np.str_),
+            np.array([rank for _, _, rank in held], np.int64),
+        )
+
+    def near(self, name: str, tiles: Lattice, row: int, buffer: int) -> NDArray[np.int64]:
+        """The highest rank of the blocks of other scenes near every tile of a row, 0 (train) where there is none."""
+        tile, place = self.tree.query(tiles.row_footprints(row, buffer))
+        foreign = self.scenes[place] != name
+        ranks = np.zeros(tiles.cols, np.int64)
+        np.maximum.at(ranks, tile[foreign], self.ranks[place[foreign]])
+        return ranks

@@ -21,6 +21,7 @@ from geosynth.grid import Grid, is_engineering
 from geosynth.legend import UNKNOWN
 from geosynth.rasters import open_raster
 from geosynth.scenes.checks import orientation
+from geosynth.scenes.identity import input_files
 from geosynth.scenes.labels import Codes, Labels, MaskLabels, PolygonLabels, attribute_texts
 from geosynth.scenes.source import SceneInfo, SceneReader, open_scene
 from geosynth.scenes.targets import same_crs
@@ -50,11 +51,14 @@ def load_polygons(labels: PolygonLabels, crs: CRS) -> Polygons:
     Raises:
         LabelError: unreadable, no CRS where the scene has one, coordinates that its CRS cannot hold.
     """
-    return _load(labels, None if is_engineering(crs) else crs.to_wkt())
+    stamps = [file.stat() for file in input_files(labels.path)]
+    state = tuple((stamp.st_size, stamp.st_mtime_ns) for stamp in stamps)
+    return _load(labels, None if is_engineering(crs) else crs.to_wkt(), state)
 
 
 @lru_cache(maxsize=4)
-def _load(labels: PolygonLabels, wkt: str | None) -> Polygons:
+def _load(labels: PolygonLabels, wkt: str | None, _state: tuple[tuple[int, int], ...]) -> Polygons:
+    """Read a layer; ``_state``, of its files, keeps an edited one from being taken for what it was."""
     frame = read_layer(labels.path, labels.layer, labels.field)
     if wkt is not None:
         if frame.crs is None:
@@ -69,10 +73,10 @@ def _load(labels: PolygonLabels, wkt: str | None) -> Polygons:
                 where=labels.path,
                 remedy="assign the right one: ogr2ogr -a_srs",
             )
-    texts = attribute_texts(frame[labels.field].tolist()) if labels.field else [""] * len(frame)
+    texts = attribute_texts(frame[labels.field].tolist(), labels.path) if labels.field else [""] * len(frame)
     shapes = shapely.force_2d(frame.geometry.to_numpy())
     broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
-    shapes = np.where(broken, shapely.make_valid(shapes), shapes)
+    shapes = np.where(broken, shapely.make_valid(shapes, method="structure", keep_collapsed=False), shapes)
     keep = (shapely.area(shapes) > 0) & ~shapely.is_missing(shapes)
     shapes = shapes[keep]
     return Polygons(

@@ -72,9 +72,16 @@ def north_up(dataset: DatasetReader, path: str) -> Grid:
     """The dataset's grid with rows running down and columns running right.
 
     Raises:
-        SceneError: rotated, sheared or broken.
+        SceneError: rotated, sheared or broken; a CRS without a plane (geocentric, vertical).
     """
     grid = grid_of(dataset)
+    crs = dataset.crs
+    if crs is not None and is_engineering(crs) and not crs.to_wkt().startswith(("LOCAL_CS", "ENGCRS")):
+        raise SceneError(
+            "its coordinate system is no map: heights, or positions from the centre of the Earth",
+            where=path,
+            remedy="give it the right one: gdal_translate -a_srs …",
+        )
     a, b, c, d, e, f = grid.transform[:6]
     values = (a, b, c, d, e, f)
     if not all(np.isfinite(values)) or (a == 0 and b == 0) or (d == 0 and e == 0):

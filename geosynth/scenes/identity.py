@@ -13,11 +13,12 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geosynth.folders import file_hash
+from geosynth.scenes.labels import Labels, MaskLabels
 from geosynth.scenes.source import SceneInfo
 from geosynth.tileset import crs_name
 
 _SHAPEFILE = (".dbf", ".shx", ".prj", ".cpg")
-_ABOUT = (".ovr", ".xml")
+_ABOUT = (".ovr", ".aux.xml")
 """Files beside a raster that QGIS and GDAL make while it is looked at: overviews, statistics. What else an ``.aux.xml``
 can say (place, CRS, nodata, names of bands) is in ``scene_identity``."""
 
@@ -56,6 +57,13 @@ def scene_identity(info: SceneInfo) -> dict[str, Any]:
     }
 
 
+def label_identity(labels: Labels) -> dict[str, Any]:
+    """Labels in a request, as JSON."""
+    if isinstance(labels, MaskLabels):
+        return {**scene_identity(labels.scene), "nodata": labels.nodata, "placed": labels.placed}
+    return {"file": Path(labels.path).name, "layer": labels.layer, "sha256": content_hash(labels.path)}
+
+
 def _gather(text: str, found: dict[str, None]) -> None:
     """Add an input's files; first itself, then what belongs to it in the order of names."""
     path = Path(text)
@@ -69,7 +77,7 @@ def _gather(text: str, found: dict[str, None]) -> None:
     if journal.is_file() and journal.stat().st_size:
         found[str(journal)] = None
     for name in sorted(_files_of(text)):
-        if name not in found and Path(name).is_file() and Path(name).suffix.lower() not in _ABOUT:
+        if name not in found and Path(name).is_file() and not name.lower().endswith(_ABOUT):
             _gather(name, found)
 
 

@@ -262,7 +262,7 @@ def _polygon_layers(path: str, class_field: str | None) -> tuple[PolygonLabels, 
             continue
         values: tuple[str, ...] = ()
         if field is not None:
-            texts = attribute_texts(read_layer(path, layer.name, field)[field].tolist())
+            texts = attribute_texts(read_layer(path, layer.name, field)[field].tolist(), path)
             values = tuple(sorted({text for text in texts if text}))
         found.append(PolygonLabels(path, scene_name(path), layer.name, layer.crs, field, values))
     if layers and not areal:
@@ -273,12 +273,18 @@ def _polygon_layers(path: str, class_field: str | None) -> tuple[PolygonLabels, 
     return tuple(found)
 
 
-def attribute_texts(values: Iterable[Any]) -> list[str]:
-    """Attribute values as text: 3 and 3.0 are "3", nothing is ""."""
+def attribute_texts(values: Iterable[Any], where: str) -> list[str]:
+    """Attribute values as text: 3 and 3.0 are "3"; nothing and NaN, which readers do not tell apart, are "".
+
+    Raises:
+        LabelError: one is infinite; ``where`` is the file.
+    """
     texts = []
     for value in values:
         if value is None or (isinstance(value, float) and math.isnan(value)):
             texts.append("")
+        elif isinstance(value, float) and math.isinf(value):
+            raise LabelError("an infinite number is given as a class", where=where, remedy="correct that attribute")
         elif isinstance(value, float) and value == int(value):
             texts.append(str(int(value)))
         else:
@@ -287,18 +293,21 @@ def attribute_texts(values: Iterable[Any]) -> list[str]:
 
 
 def _mask(dataset: DatasetReader, path: str) -> MaskLabels:
+    if (dataset.descriptions[0] or "").strip().casefold() == "confidence":
+        raise LabelError("holds how sure classes are, not classes", where=path, remedy="give the class raster itself")
     if dataset.count != 1:
         kinds = {ColorInterp.red, ColorInterp.alpha} & set(dataset.colorinterp)
         what = "is a picture with colours" if kinds else f"has {dataset.count} bands"
         raise LabelError(f"{what}; a mask is one band of class numbers", where=path, remedy="make class numbers of it")
     values: set[float] = set()
     for _, window in dataset.block_windows(1):
-        values.update(np.unique(dataset.read(1, window=window)).tolist())
+        block = dataset.read(1, window=window)
+        # One NaN is not equal to another: a set would hold as many as there are blocks.
+        values.update(np.unique(block[np.isfinite(block)] if block.dtype.kind == "f" else block).tolist())
         if len(values) > 256:
             raise LabelError("holds more than 256 different values: an image, not a mask", where=path)
     nodata = dataset.nodata
-    known = {value for value in values if math.isfinite(value)}
-    if any(value != int(value) for value in known):
+    if any(value != int(value) for value in values):
         raise LabelError("holds values that are no whole numbers: not a mask of classes", where=path)
     named = tuple((value, name) for value, name in enumerate(_category_names(dataset)) if name)
     colors: list[tuple[int, str]] = []
@@ -313,10 +322,10 @@ def _mask(dataset: DatasetReader, path: str) -> MaskLabels:
     return MaskLabels(
         SceneInfo(path, scene_name(path), grid, (band,), "none"),
         placed,
-        tuple(sorted(int(value) for value in known)),
+        tuple(sorted(int(value) for value in values)),
         int(nodata) if nodata is not None and math.isfinite(nodata) and nodata == int(nodata) else None,
         named,
-        tuple(color for color in colors if color[0] in known | {value for value, _ in named}),
+        tuple(color for color in colors if color[0] in values | {value for value, _ in named}),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -18,11 +19,12 @@ from torch import Tensor
 from geosynth.devices import kept_machine
 from geosynth.errors import SceneError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, claim, file_hash
+from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN
 from geosynth.rasters import Band
 from geosynth.scenes.cog import ClassRasterWriter, RasterWriter
+from geosynth.scenes.identity import scene_identity
 from geosynth.scenes.source import SceneInfo, SceneReader, inspect_scene, open_scene, target_grid
 from geosynth.segmentation.segmenter import Segmenter, SegmenterSpec, load_segmenter
 from geosynth.segmentation.windows import Windows
@@ -33,6 +35,7 @@ PIXEL_SIZE_TOLERANCE = 0.05
 CONFIDENCE = Band("confidence", "uint8", 255.0)
 """Confidence rasters: probability of the chosen class in percent, 255 where there is no class."""
 
+_NUMBERED = re.compile(r"band[ _-]*\d+", re.IGNORECASE)
 _STRIP_BYTES = 256 << 20
 _ACCELERATOR_BATCH = 16
 
@@ -61,7 +64,7 @@ def predict_scenes(
         events: progress in windows, cancellation.
         window: side of the windows, pixels.
         overlap: pixels two neighbouring windows share, at least.
-        confidence: write ``<scene name>.confidence.tif``, too (see ``CONFIDENCE``).
+        confidence: write ``confidence/<scene name>.tif``, too (see ``CONFIDENCE``).
         rerun: rules for an existing output; finished scenes are not done again.
         resample: warp scenes whose pixels are of another size to the segmenter's ground size; the class raster has
             those pixels, too.
@@ -85,28 +88,24 @@ def predict_scenes(
     request = {
         "command": "predict",
         "segmenter": model.hash,
-        "scenes": [[job.info.name, _identity(job.info)] for job in jobs],
+        "scenes": [scene_identity(job.info) for job in jobs],
         "window": window,
         "overlap": overlap,
         "confidence": confidence,
         "resample": resample,
     }
-    with claim(out, request, rerun) as folder:
-        if not folder.complete:
-            asked = {"device": model.device, "threads": torch.get_num_threads()}
-            torch.set_num_threads(kept_machine(folder, asked, events)["threads"])
-            total = sum(len(rows.starts) * len(cols.starts) for rows, cols in layouts)
-            done, finished = 0, folder.records()
-            for job, (rows, cols) in zip(jobs, layouts, strict=True):
-                if job.info.name not in finished:
-                    for count in _predict(model, job, rows, cols, folder, confidence, events):
-                        events.progress(min(done + count, total), total, "windows")
-                    folder.record(job.info.name, {})
-                    events.artifact(folder.path / job.file, "classes")
-                done += len(rows.starts) * len(cols.starts)
-                events.progress(done, total, "windows")
-            folder.finish()
-        return [folder.path / job.file for job in jobs]
+    threads = torch.get_num_threads()
+    try:
+        with claim(out, request, rerun) as folder:
+            if folder.complete:
+                events.log(f"nothing to do: {folder.path} is complete")
+            else:
+                asked = {"device": model.device, "threads": threads}
+                torch.set_num_threads(kept_machine(folder, asked, events)["threads"])
+                _run(model, jobs, layouts, folder, confidence, events)
+            return [folder.path / job.file for job in jobs]
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,14 @@ def _job(info: SceneInfo, spec: SegmenterSpec, resample: bool) -> _Job:
             where=info.path,
             remedy="pick and convert its bands: gdal_translate -b … -ot …",
         )
+    own_order, order = _meanings(info.bands), _meanings(spec.bands)
+    if own_order != order and set(own_order) == set(order):
+        raise SceneError(
+            f"its bands are in another order ({', '.join(band.name for band in info.bands)}), the segmenter takes"
+            f" {wanted}",
+            where=info.path,
+            remedy="put them in order: gdal_translate -b …",
+        )
     ground = info.grid.gsd_m
     metres = ground is not None and spec.gsd_m is not None
     own = (ground,) if metres else info.grid.pixel_size
@@ -148,6 +155,32 @@ def _job(info: SceneInfo, spec: SegmenterSpec, resample: bool) -> _Job:
     )
 
 
+def _run(
+    model: Segmenter,
+    jobs: Sequence[_Job],
+    layouts: Sequence[tuple[Windows, Windows]],
+    folder: OutputFolder,
+    confidence: bool,
+    events: Events,
+) -> None:
+    total = sum(len(rows.starts) * len(cols.starts) for rows, cols in layouts)
+    done, finished = 0, folder.records()
+    for job, (rows, cols) in zip(jobs, layouts, strict=True):
+        if job.info.name not in finished:
+            for count in _predict(model, job, rows, cols, folder, confidence, events):
+                events.progress(min(done + count, total), total, "windows")
+            folder.record(job.info.name, {})
+            events.artifact(folder.path / job.file, "classes")
+        done += len(rows.starts) * len(cols.starts)
+        events.progress(done, total, "windows")
+    folder.finish()
+
+
+def _meanings(bands: Sequence[Band]) -> list[str]:
+    """What every band says it is; nothing for one that is only numbered."""
+    return ["" if _NUMBERED.fullmatch(band.name) else band.name.casefold() for band in bands]
+
+
 def _sizes(values: Sequence[float | None]) -> str:
     return " x ".join(f"{value:.4g}" for value in values)
 
@@ -158,11 +191,6 @@ def _refuse_twins(infos: Sequence[SceneInfo]) -> None:
     for info in infos:
         if counts[info.name.lower()] > 1:
             raise SceneError(f"two scenes are called '{info.name}'", where=info.path, remedy="rename one of them")
-
-
-def _identity(info: SceneInfo) -> str:
-    """sha256 of a scene's file; of what GDAL opens otherwise (a part of a file, a remote one), its name."""
-    return file_hash(info.path) if Path(info.path).is_file() else info.path
 
 
 def _predict(
@@ -181,8 +209,8 @@ def _predict(
         reader = stack.enter_context(open_scene(job.info, job.grid))
         sure = None
         if confidence:
-            path = folder.path / f"{job.info.name}.confidence.tif"
-            sure = stack.enter_context(RasterWriter(path, folder.temporary, job.grid, (CONFIDENCE,), tags))
+            target, scratch = (place / "confidence" for place in (folder.path, folder.temporary))
+            sure = stack.enter_context(RasterWriter(target / job.file, scratch, job.grid, (CONFIDENCE,), tags))
         classes = stack.enter_context(
             ClassRasterWriter(folder.path / job.file, folder.temporary, job.grid, legend, tags)
         )

@@ -121,6 +121,8 @@ def train_segmenter(
         steps=plan.steps,
         seed=plan.seed,
     )
+    events.log(f"reading {len(module.training_pairs)} training pairs")
+    module.setup("fit")  # all of them now: a damaged tile must not cost an earlier result
     lineages = [read_lineage(other.path) for other in others]
     where = choose_device(device)
     request = {
@@ -216,8 +218,6 @@ def _fit(
 ) -> Validation:
     """Train to the end of the plan, from the folder's checkpoint when there is one."""
     best = Validation(events, task.steps)
-    events.log(f"reading {len(module.training_pairs)} training pairs")
-    module.setup("fit")
     fit(
         task,
         {"datamodule": module},

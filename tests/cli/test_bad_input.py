@@ -198,8 +198,8 @@ def test_a_size_no_scene_holds(refused: Refused, scene: Path, mask: Path, out: P
 
 
 def test_an_assigned_scene_that_is_not_there(refused: Refused, scene: Path, mask: Path, out: Path) -> None:
-    arguments = ("tile", scene, "--labels", mask, "--size", "32", "--assign", "elsewhere=test", "--out", out)
-    line = refused(*arguments, where=None, why="no scene is called elsewhere")
+    arguments = ("tile", scene, "--labels", mask, "--size", "32", "--block", "1", "--assign", "elsewhere=test")
+    line = refused(*arguments, "--out", out, where=None, why="no scene is called elsewhere")
     assert "place" in line.partition(" — ")[2]
 
 
@@ -332,7 +332,7 @@ def test_a_legend_that_is_none(
 
 
 def tile_arguments(scene: Path) -> tuple[str | Path, ...]:
-    return ("tile", scene, "--labels", scene.with_name("place_mask.tif"), "--size", "32")
+    return ("tile", scene, "--labels", scene.with_name("place_mask.tif"), "--size", "32", "--block", "1")
 
 
 @pytest.mark.parametrize("rerun", [(), ("--overwrite",), ("--resume",)])

@@ -168,7 +168,7 @@ def test_the_class_raster_has_the_scenes_pixels(flow: Flow) -> None:
     unknown = values[0] == 255
     assert (unknown == (scene == 0).all(axis=0)).all() and unknown[HOLE].all() and not unknown.all()
     assert set(np.unique(values[0][~unknown])) <= set(LEGEND.ids)
-    sure, _, facts = read_raster(flow.root / "classes" / "holed.confidence.tif")
+    sure, _, facts = read_raster(flow.root / "classes" / "confidence" / "holed.tif")
     assert ((sure[0] == 255) == unknown).all() and sure[0][~unknown].max() <= 100
     assert flow.outputs["predict"].split() == ["classes/holed.tif".replace("/", os.sep)]
 

@@ -11,6 +11,7 @@ from geosynth.legend import (
     Legend,
     LegendClass,
     category_names,
+    ignored_values,
     load_legend,
     polygon_style,
     raster_style,
@@ -58,6 +59,27 @@ def test_a_legend_with_an_ignored_id(tmp_path: Path) -> None:
     legend = load_legend(tmp_path / "classes.json")
     assert legend.names == ("house",)
     assert legend.classes[0].color == "#ff0010"
+
+
+@pytest.mark.parametrize("value", ["unlabeled", 1.5, True, [0]])
+def test_an_ignored_id_is_a_whole_number(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({"ignore_index": value, "classes": [{"id": 1, "name": "house"}]}))
+    for read in (ignored_values, load_legend):
+        with pytest.raises(LegendError, match=r"classes\.json.*ignore_index.*whole number"):
+            read(path)
+
+
+def test_ignored_values(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({"ignore_index": 0, "classes": [{"id": 1, "name": "house"}]}))
+    assert ignored_values(path) == (0,)
+    assert (ignored_values("dubai"), ignored_values("world")) == ((0,), ())
+    path.write_text(json.dumps([{"id": 1, "name": "house"}]))
+    assert ignored_values(path) == ()
+    path.write_text("{")
+    with pytest.raises(LegendError, match="not a JSON"):
+        ignored_values(path)
 
 
 def test_ready_made_legends() -> None:

@@ -17,9 +17,10 @@ UTM = "EPSG:32633"
 def elsewhere(tiles: tuple[Tile, ...], crs: str) -> list[Tile]:
     """The same ground in another CRS, under another scene name, with other pixels."""
     move = pyproj.Transformer.from_crs(UTM, crs, always_xy=True)
+    places = [box(*move.transform_bounds(*tile.geometry.bounds)) for tile in tiles]
     return [
-        replace(tile, geometry=box(*move.transform_bounds(*tile.geometry.bounds)), scene="renamed", image_sha256="other")
-        for tile in tiles
+        replace(tile, geometry=place, scene="renamed", image_sha256="other")
+        for tile, place in zip(tiles, places, strict=True)
     ]
 
 

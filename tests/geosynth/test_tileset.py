@@ -6,11 +6,12 @@ import pyogrio
 import pytest
 import rasterio
 from conftest import SIDE, world_tiles
+from rasterio.crs import CRS
 
 from geosynth.errors import TilesetError
 from geosynth.folders import file_hash
 from geosynth.rasters import Band, valid_pixels
-from geosynth.tileset import COLUMNS, Tileset, TileSpec
+from geosynth.tileset import COLUMNS, Tileset, TileSpec, crs_name
 from geosynth.world import Landscape
 
 
@@ -88,6 +89,23 @@ def test_the_specification_survives_json() -> None:
     assert np.isnan(spec.bands[0].nodata or 0)
     assert TileSpec.from_json(json.loads(json.dumps(spec.to_json()))).to_json() == spec.to_json()
     assert Band.from_json(Band("b", "uint8", 0).to_json()) == Band("b", "uint8", 0.0)
+
+
+DHDN = CRS.from_epsg(31467).to_wkt()
+SHIFT = "TOWGS84[598.1,73.7,418.2,0.202,0.045,-2.455,6.7]"
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        CRS.from_string("+proj=utm +zone=33 +ellps=WGS84 +towgs84=10,20,30 +units=m"),
+        CRS.from_wkt(DHDN.replace('AUTHORITY["EPSG","6314"]]', f'{SHIFT},AUTHORITY["EPSG","6314"]]', 1)),
+    ],
+)
+def test_a_datum_shift_is_not_lost_in_a_code(crs: CRS) -> None:
+    assert crs.to_epsg() and "TOWGS84" in crs.to_wkt()
+    assert CRS.from_user_input(crs_name(crs)).to_wkt() == crs.to_wkt()
+    assert crs_name(CRS.from_wkt(DHDN)) == "EPSG:31467"
 
 
 def test_folders_that_are_no_tilesets_say_so(tmp_path: Path, generator: Path) -> None:

@@ -55,7 +55,7 @@ def test_tiles_are_the_scene_at_their_place(tmp_path: Path) -> None:
     assert sum(summary.class_shares.values()) == pytest.approx(1)
     image, mask = Landscape(0).render(0, 0, 200, 200)
     for tile in tileset.tiles:
-        row, col = tile.row * 32, tile.col * 32
+        row, col = tile.row, tile.col
         assert tile.geometry.bounds == (500_000 + col, 5_000_000 - row - 32, 500_000 + col + 32, 5_000_000 - row)
         read, valid, ids = tileset.read(tile)
         assert valid.all()
@@ -72,18 +72,18 @@ def test_tiles_are_the_scene_at_their_place(tmp_path: Path) -> None:
 def test_an_empty_split_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     events = Events([lambda event: said.append(str(event.get("message")))])
-    tile_scenes(plan(scene(tmp_path, "a", side=100)), tmp_path / "out", events)
+    tile_scenes(plan(scene(tmp_path, "a", side=32)), tmp_path / "out", events)
     assert [line for line in said if "split val" in line]
     assert [line for line in said if "split test" in line]
     assert not [line for line in said if "split train" in line]
 
 
 def test_blocks_of_tiles_go_into_one_split(tmp_path: Path) -> None:
-    tile_scenes(plan(scene(tmp_path, "a"), block=2), tmp_path / "out", Events())
+    tile_scenes(plan(scene(tmp_path, "a"), size=16, block=2), tmp_path / "out", Events())
     blocks: dict[tuple[int, int], set[str]] = {}
     for tile in Tileset(tmp_path / "out").tiles:
-        blocks.setdefault((tile.row // 2, tile.col // 2), set()).add(tile.split)
-    assert len(blocks) == 9
+        blocks.setdefault((tile.row // 32, tile.col // 32), set()).add(tile.split)
+    assert len(blocks) == 36
     assert all(len(splits) == 1 for splits in blocks.values())
 
 
@@ -125,11 +125,11 @@ def test_nodata_becomes_unknown_and_pads_the_edges(tmp_path: Path) -> None:
     assert tileset.spec.bands[0].nodata == 0
     assert summary.dropped["nodata"] == 7 + 1, "the empty first row, and the corner with 8 x 8 of 32 x 32 pixels"
     kept = {(tile.row, tile.col): tile for tile in tileset.tiles}
-    assert (6, 0) in kept, "an edge tile with a quarter of its pixels"
-    _, valid, ids = tileset.read(kept[1, 6])
+    assert (6 * 32, 0) in kept, "an edge tile with a quarter of its pixels"
+    _, valid, ids = tileset.read(kept[32, 6 * 32])
     assert valid.sum() == 24 * 8
     assert ((ids == UNKNOWN) == ~valid).all()
-    read, valid, _ = tileset.read(kept[1, 1])
+    read, valid, _ = tileset.read(kept[32, 32])
     assert valid[50 - 32, 50 - 32]
     assert read[1, 50 - 32, 50 - 32] == 1
 
@@ -215,6 +215,18 @@ def test_scenes_without_a_crs(tmp_path: Path) -> None:
     assert (tileset.read(tile)[2] == mask[64:96, 64:96]).all()
 
 
+def test_scenes_without_a_crs_do_not_lie_on_each_other(tmp_path: Path) -> None:
+    bare = {"side": 128, "crs": None, "transform": Affine.identity()}
+    photos = [scene(tmp_path, name, **bare)[0] for name in ("one", "two")]  # type: ignore[arg-type]
+    asked = TilingPlan(tuple(photos), size=32, legend=WORLD, buffer=0, assign=(("one", "test"), ("two", "train")))
+    summary = tile_scenes(asked, tmp_path / "out", Events())
+    assert summary.dropped["split"] == 0
+    tiles = Tileset(tmp_path / "out").tiles
+    assert {tile.id.split("_")[0] for tile in tiles} == {tile.scene for tile in tiles} == {"one", "two"}
+    assert {(tile.scene, tile.split) for tile in tiles} == {("one", "test"), ("two", "train")}
+    assert len(tiles) == len({tile.id for tile in tiles}) == 32
+
+
 def test_nothing_to_keep_is_an_error(tmp_path: Path) -> None:
     paths = scene(tmp_path, "a", side=30)
     with pytest.raises(TilesetError, match="no scene holds a whole tile of 32 pixels"):
@@ -222,8 +234,47 @@ def test_nothing_to_keep_is_an_error(tmp_path: Path) -> None:
     empty = scene(tmp_path, "b", side=64, nodata=0)
     with rasterio.open(empty[0], "r+") as dataset:
         dataset.write(np.zeros((3, 64, 64), np.uint8))
-    with pytest.raises(TilesetError, match=r"no tile was kept \(4 nodata\)"):
+    with pytest.raises(TilesetError, match=r"b\.tif: no tile was kept \(4 nodata\)"):
         tile_scenes(plan(empty), tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()
+    good = scene(tmp_path, "c", side=64)
+    tile_scenes(plan(good), tmp_path / "out", Events())
+    before = hashes(tmp_path / "out")
+    with pytest.raises(TilesetError, match="no tile was kept"):
+        tile_scenes(plan(empty), tmp_path / "out", Events(), rerun="overwrite")
+    assert hashes(tmp_path / "out") == before
+
+
+def test_a_run_that_keeps_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which tiles are kept is estimated before: should all of them turn out otherwise, the folder goes."""
+    empty = scene(tmp_path, "b", side=64, nodata=0)
+    with rasterio.open(empty[0], "r+") as dataset:
+        dataset.write(np.zeros((3, 64, 64), np.uint8))
+    monkeypatch.setattr("geosynth.tiling.kept_tiles", lambda *_: np.ones((2, 2), bool))
+    with pytest.raises(TilesetError, match="no tile was kept"):
+        tile_scenes(plan(empty), tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()
+
+
+def test_small_scenes_get_small_blocks_and_the_shares_asked_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    events = Events([lambda event: said.append(str(event.get("message")))])
+    summary = tile_scenes(plan(scene(tmp_path, "a"), block=4), tmp_path / "out", events)
+    assert summary.by_split == {"train": 26, "val": 5, "test": 5}
+    assert "blocks of 1 x 1 tiles instead of 4 x 4: there are few tiles" in said
+
+
+def test_a_scene_that_moved_is_another_request(tmp_path: Path) -> None:
+    image, label = scene(tmp_path, "a", side=64, crs=None, transform=None)
+    label.unlink()
+    place = tmp_path / "a.tfw"
+    asked = TilingPlan((image,), size=32, legend=WORLD)
+    for left in (10, 20):
+        place.write_text(f"1\n0\n0\n-1\n{left}\n5\n")
+        if left == 10:
+            tile_scenes(asked, tmp_path / "out", Events())
+    with pytest.raises(OutputError, match="different scenes"):
+        tile_scenes(asked, tmp_path / "out", Events())
 
 
 @pytest.mark.parametrize(

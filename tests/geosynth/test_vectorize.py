@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 from geosynth.errors import LabelError, LegendError, OutputError
 from geosynth.events import Events
 from geosynth.grid import Grid, engineering_crs
-from geosynth.legend import load_legend
+from geosynth.legend import Legend, load_legend
 from geosynth.scenes.cog import ClassRasterWriter
 from geosynth.vectorize import vectorize
 from geosynth.world import Landscape
@@ -152,6 +152,29 @@ def test_what_is_no_class_raster_is_refused(tmp_path: Path) -> None:
     class_raster(tmp_path / "a.tif")
     with pytest.raises(LabelError, match="no class of the legend"):
         vectorize([tmp_path / "a.tif"], tmp_path / "a.gpkg", Events(), legend=load_legend("building"))
+
+
+def test_ignored_values_are_unknown(tmp_path: Path) -> None:
+    mask = class_raster(tmp_path / "a.tif")
+    legend = Legend(tuple(entry for entry in WORLD.classes if entry.id != WORLD.ids[0]))
+    vectorize([tmp_path / "a.tif"], tmp_path / "a.gpkg", Events(), legend=legend, ignore=(WORLD.ids[0],))
+    assert set(read(tmp_path / "a.gpkg")["class_id"]) == set(np.unique(mask).tolist()) - {255, WORLD.ids[0]}
+
+
+def test_measurements_are_not_taken_for_classes(tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "count": 1, "height": 20, "width": 20, "dtype": "uint8", "crs": "EPSG:3857",
+               "transform": MERCATOR.transform}  # fmt: skip
+    with rasterio.open(tmp_path / "grey.tif", "w", **profile) as dataset:
+        dataset.write(np.arange(400, dtype=np.uint8).reshape(1, 20, 20) % 100)
+    with pytest.raises(LabelError, match=r"grey\.tif: is no class raster: 100 different values"):
+        vectorize([tmp_path / "grey.tif"], tmp_path / "a.gpkg", Events())
+    with pytest.raises(LabelError, match=r"grey\.tif: is no class raster of this legend"):
+        vectorize([tmp_path / "grey.tif"], tmp_path / "a.gpkg", Events(), legend=WORLD)
+    with rasterio.open(tmp_path / "grey.tif", "r+") as dataset:
+        dataset.set_band_description(1, "confidence")
+    with pytest.raises(LabelError, match="how sure"):
+        vectorize([tmp_path / "grey.tif"], tmp_path / "a.gpkg", Events())
+    assert not (tmp_path / "a.gpkg").exists()
 
 
 def test_only_unknown_gives_an_empty_file(tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
+from geosynth.legend import load_legend
 from geosynth.world import CLASSES, LOOKS, Landscape, landscape
 
 AT_LEAST = {"building": 0.05, "road": 0.05, "water": 0.04, "tree": 0.10, "field": 0.15, "grass": 0.08}
@@ -20,7 +19,7 @@ def test_shapes_types_and_ids() -> None:
     assert mask.shape == (40, 70) and mask.dtype == np.uint8
     assert set(np.unique(mask)) <= {i for i, _, _ in CLASSES}
     assert [i for i, _, _ in CLASSES] == [1, 2, 3, 4, 5, 6]
-    assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for _, _, colour in CLASSES)
+    assert [(entry.id, entry.name, entry.color) for entry in load_legend("world").classes] == list(CLASSES)
     assert len(LOOKS) >= 3
 
 

@@ -4,8 +4,8 @@ import torch
 
 from geosynth.diffusion.batches import Batch, assemble, training_batch
 from geosynth.diffusion.codes import decode
-from geosynth.legend import UNKNOWN
 from geosynth.diffusion.normalise import BandScale
+from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for
 from geosynth.samples import turn
 

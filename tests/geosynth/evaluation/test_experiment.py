@@ -9,6 +9,7 @@ import pytest
 from evaluation_tiles import make_pair, make_tiles
 
 from geosynth.errors import Cancelled, GeosynthError, LeakError, ModelError, OutputError, TilesetError
+from geosynth.evaluation import study
 from geosynth.evaluation.experiment import (
     Arm,
     ExperimentPlan,
@@ -135,6 +136,31 @@ def test_repainted_test_masks_are_a_leak_too(tmp_path: Path) -> None:
     seen = Lineage.of(real.select("train"), real.spec.crs_name)
     repainted = make_tiles(tmp_path / "repainted", {"train": 13}, repainted=True, lineage=seen)
     assert seen_by(repainted, real, "test") == [real.select("test")[0].id]  # the thirteenth place
+
+
+def test_another_scene_name_hides_no_leak(tmp_path: Path) -> None:
+    real, _ = make_pair(tmp_path)
+    test = real.select("test")[1]
+    seen = Lineage(
+        tuple(replace(entry, key="other", scene="renamed") for entry in Lineage.of([test], "EPSG:32633").seen)
+    )
+    leaky = make_tiles(tmp_path / "leaky", {"train": 4}, synthetic=True, lineage=seen)
+    assert seen_by(leaky, real, "test") == [test.id]
+
+
+def test_a_resumed_experiment_computes_as_it_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = make_pair(tmp_path)
+    used: list[tuple[int, str]] = []
+
+    def trainer(real: Tileset, plan: ExperimentPlan, *, threads: int, device: str) -> Trainer:
+        used.append((threads, device))
+        return Trainer(stop_after=None if used[1:] else 1)
+
+    monkeypatch.setattr(study, "segmenter_run", trainer)
+    with pytest.raises(Cancelled):
+        evaluate(real.path, plan_for(made), tmp_path / "out", Events(), threads=3, device="cpu")
+    evaluate(real.path, plan_for(made), tmp_path / "out", Events(), threads=1, device="cpu", rerun="resume")
+    assert used == [(3, "cpu"), (3, "cpu")]
 
 
 def test_validation_tiles_and_unknown_pasts_are_warned_of_once(tmp_path: Path) -> None:

@@ -198,6 +198,50 @@ def test_names_and_colours_come_from_the_raster(tmp_path: Path) -> None:
     assert infer_legend(inspect_labels(path), None) == world
 
 
+def test_floats_with_holes_in_every_block_are_a_mask(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).integers(0, 3, (1040, 1040)).astype(np.float32)
+    mask[::16, ::16] = np.nan
+    blocks = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    (labels,) = inspect_labels(write_mask(tmp_path / "a.tif", mask, **blocks))
+    assert isinstance(labels, MaskLabels)
+    assert labels.values == (0, 1, 2)
+
+
+def test_confidence_is_no_class(tmp_path: Path) -> None:
+    path = write_mask(tmp_path / "a.tif", np.full((40, 50), 90, np.uint8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(1, "confidence")
+    with pytest.raises(LabelError, match="how sure"):
+        inspect_labels(path)
+
+
+def test_an_infinite_class_is_named(tmp_path: Path) -> None:
+    frame = polygons(count=3)
+    frame["class"] = [1.0, np.inf, np.nan]
+    frame.to_file(tmp_path / "a.gpkg")
+    with pytest.raises(LabelError, match=r"a\.gpkg.*infinite"):
+        inspect_labels(tmp_path / "a.gpkg")
+
+
+def test_a_spike_burns_nothing(tmp_path: Path) -> None:
+    x, y = 500_020, 4_999_980  # 10 x 10 pixels, and a line of no width out of a side
+    shape = shapely.Polygon([(x, y), (x + 20, y), (x + 20, y - 9), (x + 60, y - 9), (x + 20, y - 9), (x + 20, y - 20),
+                             (x, y - 20)])  # fmt: skip
+    frame = gpd.GeoDataFrame({"class": ["house"]}, geometry=[shape], crs=UTM.to_wkt())
+    frame.to_file(tmp_path / "a.gpkg")
+    labels = inspect_labels(tmp_path / "a.gpkg")
+    assert (read(labels, infer_legend(labels, "background"), "background") == 1).sum() == 100
+
+
+def test_polygons_edited_meanwhile_are_read_again(tmp_path: Path) -> None:
+    burnt = []
+    for seed in (0, 1):
+        polygons(seed).to_file(tmp_path / "a.gpkg")
+        labels = inspect_labels(tmp_path / "a.gpkg", "roof")
+        burnt.append(read(labels, infer_legend(labels, "background"), "background"))
+    assert (burnt[0] != burnt[1]).any()
+
+
 def test_pictures_and_measurements_are_no_masks(tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "a.png", "w", driver="PNG", count=3, height=4, width=4, dtype="uint8") as dataset:
         dataset.write(np.zeros((3, 4, 4), np.uint8))

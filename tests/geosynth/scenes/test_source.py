@@ -187,6 +187,7 @@ def test_degrees_become_the_utm_zone(tmp_path: Path, noise: np.ndarray[Any, Any]
 
 
 REFUSED = {
+    "geocentric": ({"crs": "EPSG:4978"}, "is no map"),
     "complex": ({"dtype": "complex64"}, "complex"),
     "rotated": ({"transform": Affine(2, 1, 500_000, 1, -2, 5_000_000)}, "gdalwarp"),
     "degrees too large": ({"crs": "EPSG:4326", "transform": Affine(512, 0, 15, 0, -512, 47)}, "makes no sense"),
@@ -201,6 +202,11 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(tmp_path: Path, case: str)
     with pytest.raises(SceneError, match=words) as caught:
         inspect_scene(write(tmp_path / "a.tif", image, **profile))
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633+5773", 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_maps_with_heights_and_local_planes_are_taken(tmp_path: Path, noise: np.ndarray[Any, Any], crs: str) -> None:
+    assert inspect_scene(write(tmp_path / "a.tif", noise, crs=crs)).grid.pixel_size == (2, 2)
 
 
 def test_control_points_alone_are_refused(tmp_path: Path, noise: np.ndarray[Any, Any]) -> None:

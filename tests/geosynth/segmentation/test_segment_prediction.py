@@ -159,7 +159,7 @@ def test_impossible_windows(tmp_path, network, window, overlap):
 def test_confidence_is_the_probability_in_percent(tmp_path, network):
     scene, expected = write_scene(tmp_path / "a.tif", hole=np.s_[:10, :10])
     predict_scenes("s", [scene], tmp_path / "out", Events(), window=64, overlap=16, confidence=True)
-    percent, profile, _ = read(tmp_path / "out/a.confidence.tif")
+    percent, profile, _ = read(tmp_path / "out/confidence/a.tif")
     with rasterio.open(scene) as dataset:
         logit = 8 * (dataset.read(1).astype(float) - 100) / 50
     sure = 100 / (1 + np.exp(-np.abs(logit)))
@@ -167,6 +167,7 @@ def test_confidence_is_the_probability_in_percent(tmp_path, network):
     assert (percent[~known] == 255).all() and profile["nodata"] == 255
     assert np.abs(percent[known] - sure[known]).max() <= 0.51
     assert profile["transform"] == PLACE
+    assert [path.name for path in (tmp_path / "out").glob("*.tif")] == ["a.tif"], "only classes: classes/*.tif is safe"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,44 @@ def test_scenes_that_do_not_fit_are_refused_before_anything_is_written(tmp_path,
     with pytest.raises(SceneError, match=message):
         predict_scenes("s", [good, scene], tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "refused"), [("nir pan", True), ("PAN nir", False), ("band_1 pan", False), ("red nir", False)]
+)
+def test_bands_in_another_order_are_refused(tmp_path, network, names, refused):
+    scene, _ = write_scene(tmp_path / "a.tif")
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.descriptions = names.split()
+    if refused:
+        with pytest.raises(SceneError, match=r"another order \(nir, pan\).*\(pan, nir\)"):
+            predict_scenes("s", [scene], tmp_path / "out", Events())
+    else:
+        predict_scenes("s", [scene], tmp_path / "out", Events())
+    assert (tmp_path / "out").exists() is not refused
+
+
+def test_the_number_of_threads_is_as_before(tmp_path, network):
+    scene, _ = write_scene(tmp_path / "a.tif")
+    before = torch.get_num_threads()
+    with pytest.raises(Cancelled):
+        predict_scenes("s", [scene], tmp_path / "out", Events(stop=[lambda: "now"]))
+    torch.set_num_threads(before + 1)
+    try:
+        predict_scenes("s", [scene], tmp_path / "out", Events(), rerun="resume")
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_scene_that_moved_is_predicted_again(tmp_path, network):
+    scene, _ = write_scene(tmp_path / "a.tif", crs=None, transform=None)
+    for left in (10, 20):
+        (tmp_path / "a.tfw").write_text(f"0.5\n0\n0\n-0.5\n{left}\n5\n")
+        if left == 10:
+            predict_scenes("s", [scene], tmp_path / "out", Events())
+    with pytest.raises(OutputError, match="different scenes"):
+        predict_scenes("s", [scene], tmp_path / "out", Events())
 
 
 def test_resampling_gives_the_segmenters_pixels(tmp_path, network):

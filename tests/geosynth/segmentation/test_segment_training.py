@@ -108,7 +108,7 @@ def test_a_resumed_run_keeps_its_thread_count_and_gives_the_callers_back(tmp_pat
     warned = []
     events = Events([lambda record: warned.append(record) if record.get("level") == "warning" else None])
     train(tiles, tmp_path / "out", rerun="resume", threads=2, events=events)
-    assert set(used) == {1} and "1 threads" in warned[0]["message"]
+    assert set(used) == {1} and "threads 1" in warned[0]["message"]
     assert torch.get_num_threads() == before
 
 
