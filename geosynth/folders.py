@@ -87,7 +87,7 @@ def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun
         OutputError: not writable, in use, holds something else, or the rules refuse.
     """
     folder = Path(path)
-    asked = canonical_json({"format": 1, **request})
+    asked = _asked(request)
     state = folder / STATE
     try:
         if folder.exists() and not folder.is_dir():
@@ -114,7 +114,23 @@ def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun
             raise
         if not Path(os.fsdecode(error.filename)).is_relative_to(folder) and Path(error.filename) != folder.parent:
             raise
-        raise OutputError(f"cannot be written ({error.strerror})", where=error.filename) from None
+        raise OutputError(
+            f"cannot be written ({error.strerror})", where=error.filename, remedy="choose another --out"
+        ) from None
+
+
+def is_done(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun) -> bool:
+    """Whether ``claim`` would find that there is nothing to do; costly checks of inputs can be left out then."""
+    state = Path(path) / STATE
+    try:
+        earlier = (state / "request.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return rerun != "overwrite" and earlier == _asked(request) and (state / "complete").is_file()
+
+
+def _asked(request: Mapping[str, Any]) -> str:
+    return canonical_json({"format": 1, **request})
 
 
 def _take(folder: Path, state: Path, asked: str, rerun: Rerun) -> OutputFolder:
@@ -184,7 +200,7 @@ def _difference(earlier: str, asked: str) -> str:
     try:
         before, now = json.loads(earlier), json.loads(asked)
     except ValueError:
-        return "its request cannot be read"
+        return "its record is damaged"
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return "different " + ", ".join(names)
 

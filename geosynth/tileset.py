@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from os import PathLike
@@ -217,8 +217,20 @@ class Tileset:
             )
         return image, valid_pixels(image, self.spec.bands[0].nodata), mask
 
+    def verify(self, tiles: Iterable[Tile]) -> None:
+        """Raise TilesetError unless the files of ``tiles`` are as they were written."""
+        for tile in tiles:
+            self._bytes(tile.image, tile.image_sha256)
+            self._bytes(tile.mask, tile.mask_sha256)
+
     def _pixels(self, name: str, sha256: str) -> NDArray[Any]:
-        """All bands of a tile's file. Its bytes are compared with the index first: some damage decodes silently."""
+        """All bands of a tile's file."""
+        with MemoryFile(self._bytes(name, sha256)) as memory, memory.open() as dataset:
+            pixels: NDArray[Any] = dataset.read()
+            return pixels
+
+    def _bytes(self, name: str, sha256: str) -> bytes:
+        """A tile's file, compared with the index: some damage decodes silently."""
         path = self.path / name
         try:
             content = path.read_bytes()
@@ -228,9 +240,7 @@ class Tileset:
             raise TilesetError(
                 "is damaged, or was changed after it was written", where=path, remedy="make the tileset again"
             )
-        with MemoryFile(content) as memory, memory.open() as dataset:
-            pixels: NDArray[Any] = dataset.read()
-            return pixels
+        return content
 
     def grid(self, tile: Tile) -> Grid:
         """Where a tile is."""

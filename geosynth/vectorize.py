@@ -92,7 +92,9 @@ def vectorize(
     try:
         _write(frame, target, legend)
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=target) from None
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})", where=target, remedy="choose another --out"
+        ) from None
     events.artifact(target, "polygons")
     return len(frame)
 

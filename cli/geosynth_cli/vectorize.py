@@ -20,6 +20,7 @@ from geosynth_cli.session import session
     help="Leave out polygons smaller than this: ground square metres, or square CRS units without a place on Earth.",
 )
 @click.option("--simplify", type=click.FloatRange(0), default=0.0, show_default=True, help="Tolerance in CRS units.")
+@click.option("--ignore", type=int, multiple=True, help="Value that means unknown; may be given again.")
 @click.option("--drop", multiple=True, metavar="CLASS", help="Leave out a class; may be given again.")
 @click.option("--overwrite", is_flag=True, help="Replace the file when it is there.")
 @session
@@ -30,13 +31,14 @@ def command(
     legend: str | None,
     min_area: float,
     simplify: float,
+    ignore: tuple[int, ...],
     drop: tuple[str, ...],
     overwrite: bool,
 ) -> str:
     """Turn the class rasters MASK… into polygons with class names, areas and colours."""
     from pathlib import Path
 
-    from geosynth.legend import load_legend
+    from geosynth.legend import ignored_values, load_legend
     from geosynth.vectorize import vectorize
 
     with events.task("vectorize"):
@@ -48,6 +50,7 @@ def command(
             min_area=min_area,
             simplify=simplify,
             drop=drop,
+            ignore=ignore + (() if legend is None else ignored_values(legend)),
             overwrite=overwrite,
         )
     return f"{features} polygons in {out}"

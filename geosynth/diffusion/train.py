@@ -19,7 +19,7 @@ from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.errors import TilesetError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
-from geosynth.folders import OutputFolder, Rerun, claim
+from geosynth.folders import OutputFolder, Rerun, claim, is_done
 from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed
 from geosynth.samples import Normalisation, Pair, TilesetDataset
@@ -90,14 +90,14 @@ def train_generator(
             "has no labelled training tile", where=tileset.path, remedy="give labels to: geosynth tile --labels"
         )
     network = _network(tileset, start, request)
-    events.log(f"reading {len(train)} training and {len(held_out)} held-out tiles")
-    pairs = _read(tileset, train, events), _read(tileset, held_out, events)  # before anything of an earlier run goes
     asked = {
         "command": "train",
         **asdict(request),
         "start": None if start is None else start.hash,
         "tiles": tileset.identity(),
     }
+    if not is_done(out, asked, rerun):
+        tileset.verify((*train, *held_out))  # before anything of an earlier run goes
     with claim(out, asked, rerun) as folder:
         if folder.complete:
             return TrainSummary(describe(folder.path)["hash"], None, nothing_to_do=True)
@@ -107,6 +107,8 @@ def train_generator(
             "precision": precision if precision != "auto" else "bf16" if has_fast_bfloat16(where) else "32",
         }
         machine = kept_machine(folder, asked_machine, events)
+        events.log(f"reading {len(train)} training and {len(held_out)} held-out tiles")
+        pairs = _read(tileset, train, events), _read(tileset, held_out, events)
         with cpu_threads(machine["threads"]):
             return _train(folder, tileset, pairs, network, request, start, events, machine, checkpoint_every)
 

@@ -53,13 +53,17 @@ def _expand(
         if path.is_dir():
             inside = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in suffixes)
             if not inside:
-                raise error(f"holds no file of these kinds: {' '.join(suffixes)}", where=text)
+                raise error(
+                    f"holds no file of these kinds: {' '.join(suffixes)}",
+                    where=text,
+                    remedy="give another folder, or files",
+                )
             found += inside
         elif not path.exists() and glob.has_magic(text):
             names = glob.glob(text, recursive=True)  # noqa: PTH207 - a Path pattern cannot be absolute
             inside = sorted(name for name in names if Path(name).suffix.lower() in suffixes)
             if not inside:
-                raise error("no file is like this", where=text)
+                raise error("no file is like this", where=text, remedy="check the pattern")
             found += inside
         else:
             found.append(text)

@@ -106,7 +106,7 @@ def inspect_labels(path: str | PathLike[str], class_field: str | None = None) ->
     """
     text = fspath(path)
     if not text.startswith("/vsi") and ":" not in text[2:] and not Path(text).exists():
-        raise LabelError("no such file", where=text)
+        raise LabelError("no such file", where=text, remedy="check its name")
     layers = _polygon_layers(text, class_field)
     if layers:
         return layers
@@ -116,7 +116,9 @@ def inspect_labels(path: str | PathLike[str], class_field: str | None = None) ->
     except SceneError as error:
         if Path(text).suffix.lower() in (".tif", ".tiff", ".png", ".jp2", ".vrt", ".img"):
             raise LabelError(error.what, where=text, remedy=error.remedy) from None
-        raise LabelError("neither polygons nor a mask raster", where=text) from None
+        raise LabelError(
+            "neither polygons nor a mask raster", where=text, remedy="give a vector file or a raster of class numbers"
+        ) from None
 
 
 def infer_legend(labels: Sequence[Labels], outside: Outside | None, ignore: Iterable[int | str] = ()) -> Legend:
@@ -266,7 +268,11 @@ def _polygon_layers(path: str, class_field: str | None) -> tuple[PolygonLabels, 
             values = tuple(sorted({text for text in texts if text}))
         found.append(PolygonLabels(path, scene_name(path), layer.name, layer.crs, field, values))
     if layers and not areal:
-        raise LabelError(f"holds no polygons ({', '.join(layer.kind for layer in layers)})", where=path)
+        raise LabelError(
+            f"holds no polygons ({', '.join(layer.kind for layer in layers)})",
+            where=path,
+            remedy="give areas: buffer lines or points",
+        )
     if layers and not found:
         fields = sorted({name for layer in areal for name in layer.fields})
         raise LabelError(f"has no attribute '{class_field}'", where=path, remedy=f"it has: {', '.join(fields)}")
@@ -305,10 +311,18 @@ def _mask(dataset: DatasetReader, path: str) -> MaskLabels:
         # One NaN is not equal to another: a set would hold as many as there are blocks.
         values.update(np.unique(block[np.isfinite(block)] if block.dtype.kind == "f" else block).tolist())
         if len(values) > 256:
-            raise LabelError("holds more than 256 different values: an image, not a mask", where=path)
+            raise LabelError(
+                "holds more than 256 different values: an image, not a mask",
+                where=path,
+                remedy="give a raster of class numbers",
+            )
     nodata = dataset.nodata
     if any(value != int(value) for value in values):
-        raise LabelError("holds values that are no whole numbers: not a mask of classes", where=path)
+        raise LabelError(
+            "holds values that are no whole numbers: not a mask of classes",
+            where=path,
+            remedy="give a raster of class numbers",
+        )
     named = tuple((value, name) for value, name in enumerate(_category_names(dataset)) if name)
     colors: list[tuple[int, str]] = []
     if dataset.colorinterp[0] == ColorInterp.palette:

@@ -56,7 +56,11 @@ def read_layer(path: str, layer: str, field: str | None) -> Any:
             warnings.simplefilter("ignore", RuntimeWarning)  # repeated feature ids are no concern here
             return pyogrio.read_dataframe(path, layer=layer, columns=[field] if field else [])
     except (OSError, ValueError, RuntimeError) as error:
-        raise LabelError(f"cannot be read ({' '.join(str(error).split())[:120]})", where=path) from None
+        raise LabelError(
+            f"cannot be read ({' '.join(str(error).split())[:120]})",
+            where=path,
+            remedy="check that it is complete: ogrinfo",
+        ) from None
 
 
 def _is_parquet(path: str) -> bool:
@@ -69,7 +73,11 @@ def _read_parquet(path: str, field: str | None) -> Any:
     try:
         frame = geopandas.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise LabelError(f"is no GeoParquet ({' '.join(str(error).split())[:120]})", where=path) from None
+        raise LabelError(
+            f"is no GeoParquet ({' '.join(str(error).split())[:120]})",
+            where=path,
+            remedy="write it again as GeoParquet",
+        ) from None
     return frame if field is None else frame[[field, frame.geometry.name]]
 
 

@@ -16,9 +16,9 @@ from geosynth.devices import choose_device, cpu_threads, kept_machine
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
-from geosynth.folders import OutputFolder, Rerun, claim
+from geosynth.folders import OutputFolder, Rerun, claim, is_done
 from geosynth.lineage import Lineage, read_lineage
-from geosynth.samples import Normalisation, TilesetDataModule
+from geosynth.samples import Normalisation, TilesetDataModule, pairs_of
 from geosynth.segmentation.metrics import Scores, dataset_confusion, scores
 from geosynth.segmentation.segmenter import SegmenterSpec, describe_segmenter, save_segmenter
 from geosynth.segmentation.task import SegmentationTask
@@ -121,8 +121,6 @@ def train_segmenter(
         steps=plan.steps,
         seed=plan.seed,
     )
-    events.log(f"reading {len(module.training_pairs)} training pairs")
-    module.setup("fit")  # all of them now: a damaged tile must not cost an earlier result
     lineages = [read_lineage(other.path) for other in others]
     where = choose_device(device)
     request = {
@@ -132,11 +130,16 @@ def train_segmenter(
         "tiles": tileset.identity(),
         "synthetic": [other.identity() for other in others],
     }
+    if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier result
+        for pair in (*module.training_pairs, *pairs_of(tileset, "val")):
+            pair.tileset.verify([pair.tile])
     with claim(out, request, rerun) as folder:
         if folder.complete:
             return _summary(describe_segmenter(folder.path), nothing_to_do=True)
         asked = {"device": where, "threads": threads or torch.get_num_threads()}
         machine = kept_machine(folder, asked, events)
+        events.log(f"reading {len(module.training_pairs)} training pairs")
+        module.setup("fit")
         with cpu_threads(machine["threads"]):
             best = _fit(task, module, folder, events, machine["device"], checkpoint_every)
         save_segmenter(

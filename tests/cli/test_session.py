@@ -17,7 +17,11 @@ GEOSYNTH = [sys.executable, "-c", "from geosynth_cli.main import run; run()"]
 
 def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*GEOSYNTH, *map(str, arguments)], capture_output=True, text=True, check=False, **options  # type: ignore[call-overload]
+        [*GEOSYNTH, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,  # type: ignore[call-overload]
     )
 
 

@@ -135,7 +135,9 @@ def test_the_given_side_decides_the_answer(shared_generator: Path) -> None:
         generator.pipeline(noise, mask=water, image=wet)
 
 
-def test_masks_are_read_with_their_own_legend(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
+def test_masks_are_read_with_their_own_legend(
+    shared_generator: Path, shared_world_tileset: Path, tmp_path: Path
+) -> None:
     """The same classes under other ids give the same images."""
     shifted = tmp_path / "shifted"
     copy_with_ids(shared_world_tileset, shifted, offset=10)

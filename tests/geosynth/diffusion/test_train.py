@@ -70,9 +70,7 @@ def test_tilesets_that_cannot_be_trained_on(tmp_path: Path, shared_world_tileset
     with pytest.raises(TilesetError, match="no training tiles"):
         train_generator(world_tiles(tmp_path / "two", rows=1, cols=2), TINY, tmp_path / "a", Events())
     with pytest.raises(ModelError, match="is a tileset, not a generator"):
-        train_generator(
-            shared_world_tileset, TrainRequest(start=str(shared_world_tileset)), tmp_path / "a", Events()
-        )
+        train_generator(shared_world_tileset, TrainRequest(start=str(shared_world_tileset)), tmp_path / "a", Events())
     with pytest.raises(TilesetError, match="not a tileset"):
         train_generator(generator, TINY, tmp_path / "a", Events())
     assert not (tmp_path / "a").exists()  # nothing half-written
