@@ -5,7 +5,7 @@
 # not done again.
 set -euo pipefail
 DATA=$1 OUT=$2
-STEPS=${STEPS:-600}
+STEPS=${STEPS:-400}
 
 # Banepa, Nepal: georeferenced aerial image, building polygons with the material of the roof, 0.3 m ground pixels.
 B=$OUT/banepa

@@ -39,7 +39,7 @@ class DemoSize:
     train_steps: int = 200
     ratio: float = 1.0
     segment_steps: int = 200
-    seeds: int = 2
+    seeds: int = 3
     evaluate_steps: int = 80
 
 

@@ -16,7 +16,7 @@ from geosynth_cli.session import session
 @out_option("Folder to write one class raster a scene into.")
 @click.option("--window", type=click.IntRange(32), default=256, show_default=True, help="Pixels a side.")
 @click.option("--overlap", type=click.IntRange(0), default=64, show_default=True, help="Pixels.")
-@click.option("--confidence", is_flag=True, help="Write a confidence raster beside each class raster.")
+@click.option("--confidence", is_flag=True, help="Write a confidence raster each, in a folder of their own.")
 @click.option("--resample", is_flag=True, help="Resample scenes whose pixel size does not fit the segmenter.")
 @device_option
 @rerun_options
