@@ -37,8 +37,12 @@ from geosynth_cli.session import session
     help="Split train, val and test by blocks of tiles or by whole scenes.",
 )
 @click.option("--assign", multiple=True, metavar="SCENE=SPLIT", help="Put a scene into train, val or test.")
-@click.option("--val", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="Share of tiles, in whole blocks.")
-@click.option("--test", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="Share of tiles, in whole blocks.")
+@click.option(
+    "--val", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="Share of tiles, in whole blocks."
+)
+@click.option(
+    "--test", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="Share of tiles, in whole blocks."
+)
 @click.option("--block", type=click.IntRange(1), default=4, show_default=True, help="Tiles a side of a block, at most.")
 @click.option("--buffer", type=click.IntRange(0), default=0, show_default=True, help="Pixels between splits.")
 @click.option(
