@@ -147,7 +147,7 @@ def _display(progress: str) -> Iterator[tuple[Sink, ...]]:
         with rich_sink() as sink:
             yield (sink,)
     else:
-        yield (_plain_lines,)
+        yield (_plain_sink(),)
 
 
 def _warnings_only(record: dict[str, Any]) -> None:
@@ -155,8 +155,17 @@ def _warnings_only(record: dict[str, Any]) -> None:
         click.echo(f"Warning: {record['message']}", err=True)
 
 
-def _plain_lines(record: dict[str, Any]) -> None:
-    """Messages, without a bar: for logs and pipes."""
-    _warnings_only(record)
-    if record["event"] == "log" and record["level"] == "info":
-        click.echo(record["message"], err=True)
+def _plain_sink() -> Sink:
+    """Messages, and the name of each step that begins to work, without a bar: for logs and pipes."""
+    step = ""
+
+    def send(record: dict[str, Any]) -> None:
+        nonlocal step
+        if record["event"] == "progress" and record["task"] != step:
+            step = record["task"]
+            click.echo(f"{step} ...", err=True)
+        _warnings_only(record)
+        if record["event"] == "log" and record["level"] == "info":
+            click.echo(record["message"], err=True)
+
+    return send

@@ -13,7 +13,7 @@ def model_card(
     spec: TileSpec, training: Mapping[str, Any], lineage: Lineage, content_hash: str, parameters: int
 ) -> str:
     """Markdown with the front matter model hubs read: what it makes, what it was trained on, what it is not for."""
-    ground = "no ground size (no CRS)" if spec.gsd_m is None else f"{spec.gsd_m:g} m ground pixels"
+    ground = "no ground size (no CRS)" if spec.gsd_m is None else f"{spec.gsd_m:.3g} m ground pixels"
     bands = ", ".join(f"{band.name} ({band.dtype})" for band in spec.bands)
     facts = "\n".join(f"| {key.replace('_', ' ')} | {_show(value)} |" for key, value in training.items())
     seen = len(lineage.image_keys)

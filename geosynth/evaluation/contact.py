@@ -158,7 +158,7 @@ def contact_sheet(
     made = sum(tile.image_origin == "generated" for tile in shown)
     name = {0: "Real tiles", len(shown): "Synthetic tiles"}.get(made, "Real and synthetic tiles")
     size = tileset.spec.tile_size
-    scale = "" if tileset.spec.gsd_m is None else f" · {tileset.spec.gsd_m:g} m per pixel"
+    scale = "" if tileset.spec.gsd_m is None else f" · {tileset.spec.gsd_m:.3g} m per pixel"
     note = f"{len(shown)} of {len(tiles)} · {size} × {size} px{scale}"
     return png(_page(grid, title or name, note, tileset.spec.legend, key=style != "image"))
 

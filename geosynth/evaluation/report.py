@@ -70,7 +70,7 @@ def _content(
     counts = ", ".join(f"{len(real.select(split, labelled=True)):,} for {purpose}" for split, purpose in purposes)
     made = ", ".join(f"“{name}” ({len(other.select()):,})" for name, other in synthetic.items())
     spec = real.spec
-    scale = "" if spec.gsd_m is None else f" at {spec.gsd_m:g} m per pixel"
+    scale = "" if spec.gsd_m is None else f" at {spec.gsd_m:.3g} m per pixel"
     lead = (
         f"Labelled real tiles: {counts}; each {spec.tile_size} × {spec.tile_size} px{scale} in"
         f" {len(spec.legend)} classes. Synthetic pairs: {made or 'none'}."
