@@ -156,12 +156,14 @@ def _warnings_only(record: dict[str, Any]) -> None:
 
 
 def _plain_sink() -> Sink:
-    """Messages, and the name of each step that begins to work, without a bar: for logs and pipes."""
+    """Messages, and the name of each step of a command that has several, without a bar: for logs and pipes."""
     step = ""
 
     def send(record: dict[str, Any]) -> None:
         nonlocal step
-        if record["event"] == "progress" and record["task"] != step:
+        if record["event"] == "hello":
+            step = record["command"]  # what the user has just typed need not be said
+        elif record["event"] == "progress" and record["task"] != step:
             step = record["task"]
             click.echo(f"{step} ...", err=True)
         _warnings_only(record)
