@@ -58,8 +58,8 @@ class Generator:
 
 
 def resolve(model: str | PathLike[str]) -> Path:
-    """The folder of a model: the path itself, or the shipped one for the name ``base``."""
-    if str(model) == BASE and not Path(BASE).is_dir():
+    """The folder of a model: the path itself, or the shipped one for the name ``base`` (a folder so named is ./base)."""
+    if str(model) == BASE:
         return Path(str(files("geosynth") / "base"))
     return Path(model)
 

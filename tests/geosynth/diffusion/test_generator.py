@@ -89,6 +89,16 @@ def test_folders_of_another_kind(tmp_path: Path, shared_world_tileset: Path) -> 
         load_generator(shared_world_tileset)
 
 
+def test_base_is_the_shipped_one_wherever_you_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    shipped = load_generator("base")
+    assert shipped.spec.tile_size == 64
+    assert shipped.spec.legend.names == ("building", "road", "water", "tree", "field", "grass")
+    with pytest.raises(ModelError, match="not a generator"):
+        load_generator("./base")
+
+
 def test_adapting_to_other_bands_and_classes(shared_generator: Path) -> None:
     source = load_generator(shared_generator)
     spec = source.spec
