@@ -58,7 +58,7 @@ class Generator:
 
 
 def resolve(model: str | PathLike[str]) -> Path:
-    """The folder of a model: the path itself, or the shipped one for the name ``base`` (a folder so named is ./base)."""
+    """The folder of a model: the path itself, or the shipped one for the name ``base`` (``./base`` is a path)."""
     if str(model) == BASE:
         return Path(str(files("geosynth") / "base"))
     return Path(model)
