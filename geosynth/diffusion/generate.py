@@ -20,7 +20,7 @@ from geosynth.diffusion.generator import Generator, cached_generator, load_gener
 from geosynth.diffusion.pipeline import STEPS
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import Rerun, canonical_json, claim
+from geosynth.folders import Rerun, canonical_json, claim, is_done
 from geosynth.grid import Grid, fictitious_cell, fictitious_grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN
@@ -130,6 +130,9 @@ def generate(
     if donors:
         asked["masks_from" if request.masks_from else "images_from"] = _check_donors(generator, request, Path(donors))
     spec = _output_spec(generator, asked, request)
+    if donors and not is_done(out, asked, rerun):  # a damaged tile must not cost an earlier result
+        source = Tileset(donors)
+        source.verify(_usable(source, request)[: request.count])
     with claim(out, asked, rerun) as target:
         if target.complete:
             return _summary(Tileset(target.path).tiles, spec, nothing_to_do=True)

@@ -25,7 +25,7 @@ from geosynth.evaluation.experiment import (
 from geosynth.evaluation.report import write_report
 from geosynth.evaluation.summary import headline, summarise
 from geosynth.events import Events
-from geosynth.folders import Rerun, claim
+from geosynth.folders import Rerun, claim, is_done
 from geosynth.tileset import Tileset
 
 
@@ -79,6 +79,9 @@ def evaluate(
         "plan": {**asdict(plan), "arms": [_arm(arm) for arm in plan.arms]},
         "keep": keep,
     }
+    if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier report
+        for tileset in (real, *synthetic.values()):
+            tileset.verify(tileset.select())
     with claim(out, request, rerun) as folder:
         if folder.complete:
             results = [RunResult.from_json(record) for record in folder.records().values()]

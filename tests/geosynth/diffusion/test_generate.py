@@ -10,7 +10,7 @@ from conftest import world_tiles
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
 from geosynth.diffusion.generator import load_generator
-from geosynth.errors import Cancelled, ModelError, OutputError
+from geosynth.errors import Cancelled, ModelError, OutputError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import claim, file_hash
 from geosynth.legend import Legend
@@ -187,6 +187,17 @@ def test_calls_side_by_side_do_not_disturb_each_other(shared_generator: Path) ->
 def test_ratio_counts_labelled_real_training_pairs(shared_world_tileset: Path) -> None:
     assert count_for_ratio(1.5, shared_world_tileset) == 24
     assert count_for_ratio(0.001, shared_world_tileset) == 1
+
+
+def test_a_damaged_donor_is_found_before_anything_is_written(
+    shared_generator: Path, world_tileset: Path, tmp_path: Path
+) -> None:
+    tile = Tileset(world_tileset).select("train")[1]
+    (world_tileset / tile.mask).write_bytes(b"")
+    request = GenerateRequest(3, steps=1, masks_from=str(world_tileset))
+    with pytest.raises(TilesetError, match=f"{tile.id}.*damaged"):
+        generate(shared_generator, request, tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()
 
 
 def test_donors_that_do_not_fit(shared_generator: Path, tmp_path: Path) -> None:
