@@ -38,7 +38,6 @@ class OutputFolder:
 
     path: Path
     complete: bool
-    resumed: bool
 
     @property
     def state(self) -> Path:
@@ -161,7 +160,7 @@ def _take(folder: Path, state: Path, asked: str, rerun: Rerun) -> OutputFolder:
         if earlier is None:
             write_whole(request, asked, state / "tmp")
         _note_run(state / "log" / "runs.jsonl")
-    return OutputFolder(folder, complete=done, resumed=earlier is not None and not done)
+    return OutputFolder(folder, complete=done)
 
 
 def _note_run(log: Path) -> None:
