@@ -15,7 +15,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,10 +27,12 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from geosynth import __version__
-from geosynth.errors import OutputError
+from geosynth.errors import GeosynthError, OutputError
 
 STATE = ".geosynth"
 Rerun = Literal["refuse", "resume", "overwrite"]
+_SYNCING = 8
+"""Files that wait for the disk at the same time."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class OutputFolder:
 
     def record(self, task: str, content: Any) -> None:
         """Note in the journal that ``task`` is finished. Written after its files, so a record means they are there."""
-        write_whole(self.journal / f"{task}.json", canonical_json(content), self.temporary)
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        write_whole(self.journal / f"{task}.json", text, self.temporary)
 
     def records(self) -> dict[str, Any]:
         """What finished tasks left in the journal, by task name, sorted."""
@@ -85,8 +89,63 @@ def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun
     Raises:
         OutputError: not writable, in use, holds something else, or the rules refuse.
     """
+    with _locked(Path(path)) as state:
+        yield _take(Path(path), state, _asked(request), rerun)
+
+
+@contextmanager
+def extend(
+    path: str | os.PathLike[str], addition: Mapping[str, Any], rerun: Rerun = "refuse"
+) -> Iterator[OutputFolder]:
+    """Take a complete folder to add to it; its request becomes the earlier one with ``addition`` among its "added".
+
+    What is in the folder stays readable as it was until the addition is complete.
+
+    Args:
+        path: the folder.
+        addition: what is to be added, as JSON values.
+        rerun: "resume" goes on with this very addition.
+
+    Yields:
+        An ``OutputFolder``; when its ``complete`` is true the addition is there already.
+
+    Raises:
+        OutputError: as ``claim``; nothing to add to, or an earlier run is unfinished.
+    """
     folder = Path(path)
-    asked = _asked(request)
+    with _locked(folder) as state:
+        earlier = earlier_request(folder)
+        added = earlier.get("added", [])
+        if added[-1:] != [addition]:
+            if addition in added:
+                yield OutputFolder(folder, complete=True)
+                return
+            if not (state / "complete").is_file():
+                raise OutputError(
+                    "holds an unfinished run", where=folder, remedy="finish that first: the same command with --resume"
+                )
+            # Interrupted after this, what is left is the earlier request, to be finished once more.
+            (state / "complete").unlink()
+            (state / "tmp").mkdir(exist_ok=True)
+            earlier["added"] = [*added, addition]
+            write_whole(state / "request.json", canonical_json(earlier), state / "tmp")
+            rerun = "resume"
+        yield _take(folder, state, canonical_json(earlier), rerun)
+
+
+def earlier_request(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What was asked for in a folder. Raises OutputError where nothing was."""
+    file = Path(path) / STATE / "request.json"
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise OutputError("was not made by geosynth, or is damaged", where=path, remedy="make it anew") from None
+    return content
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Hold the only right to write into a folder; gives its state folder."""
     state = folder / STATE
     try:
         if folder.exists() and not folder.is_dir():
@@ -103,7 +162,7 @@ def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun
         except Timeout:
             raise OutputError("another run is writing here", where=folder, remedy="wait for it or cancel it") from None
         try:
-            yield _take(folder, state, asked, rerun)
+            yield state
         finally:
             lock.release()
     except PermissionError as error:
@@ -214,19 +273,61 @@ def write_whole(target: Path, content: bytes | str, temporary: Path) -> str:
         OutputError: the disk is full, or the place cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    scratch = temporary / f"{target.name}.{uuid4().hex}.part"  # several hosts may share the folder
-    try:
-        with scratch.open("wb") as stream:
+    write_together([(target, data)], temporary)
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_together(files: Iterable[tuple[Path, bytes]], temporary: Path) -> None:
+    """Write files as ``write_whole`` does; none appears before all are on the disk.
+
+    While the disk is waited for, the next files are taken from ``files``: they may be made as they are asked for.
+
+    Raises:
+        OutputError: the disk is full, or a place cannot be written.
+    """
+    targets: dict[Path, Path] = {}
+
+    def to_disk(path: Path, data: bytes) -> None:
+        with _blamed_on(targets[path]), path.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch.replace(target)
+
+    try:
+        with ThreadPoolExecutor(_SYNCING) as pool:
+            writing = []
+            for target, data in files:
+                path = temporary / f"{target.name}.{uuid4().hex}.part"  # several hosts may share the folder
+                targets[path] = target
+                writing.append(pool.submit(to_disk, path, data))
+            for future in writing:
+                future.result()
+        for parent in {target.parent for target in targets.values()}:
+            parent.mkdir(parents=True, exist_ok=True)
+        for path, target in targets.items():
+            with _blamed_on(target):
+                path.replace(target)
     except OSError as error:
+        if isinstance(error, GeosynthError):  # of whoever makes the files
+            raise
         raise OutputError(
-            f"cannot be written ({error.strerror})", where=target, remedy="check free space and permissions"
+            f"cannot be written ({error.strerror})",
+            where=error.filename or temporary,
+            remedy="check free space and permissions",
         ) from None
-    return hashlib.sha256(data).hexdigest()
+    finally:
+        for path in targets:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _blamed_on(target: Path) -> Iterator[None]:
+    """A failure names the file that was to be written, not the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(target)
+        raise
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any
 
 from geosynth.errors import GeosynthError
 from geosynth.events import Events
 
+_DEATHS = 3
+"""So often workers may die before it is no accident."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GDAL_NUM_THREADS")
 
 
@@ -45,7 +48,8 @@ def run_tasks[Task, Record](
 
     Raises:
         Cancelled: the user stopped it; started tasks are waited for or dropped, no process is left behind.
-        GeosynthError: the first error of a task, or a worker died.
+        GeosynthError: the first error of a task, or workers died three times. The tasks of a worker that died are
+            done again.
     """
     source = _on_cluster if scheduler else _in_processes if workers > 1 and len(tasks) > 1 else _here
     events.progress(0, len(tasks), unit)
@@ -63,31 +67,52 @@ def _here(function: Callable[[Any], Any], tasks: Sequence[Any], *_: Any) -> Iter
 def _in_processes(
     function: Callable[[Any], Any], tasks: Sequence[Any], events: Events, workers: int, _: Any
 ) -> Iterator[Any]:
-    # spawn, everywhere: forked children would inherit this process's threads' locks and GDAL handles.
+    queue, deaths = deque(tasks), 0
+    with _one_thread_each():
+        while queue:
+            pool = ProcessPoolExecutor(
+                # spawn, everywhere: forked children would inherit this process's threads' locks and GDAL handles.
+                min(workers, len(queue)),
+                mp_context=get_context("spawn"),
+                initializer=_become_worker,
+            )
+            running: dict[Future[Any], Any] = {}
+            try:
+                while queue or running:
+                    while queue and len(running) < 2 * workers:
+                        task = queue.popleft()
+                        running[pool.submit(function, task)] = task
+                    finished, _ = wait_for(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                    if not finished:
+                        events.check()
+                    for future in finished:
+                        result = future.result()
+                        del running[future]
+                        yield result
+            except BrokenProcessPool:
+                events.check()  # workers die of a Ctrl-C that was meant for the run
+                deaths += 1
+                if deaths == _DEATHS:
+                    raise GeosynthError(
+                        "worker processes die again and again (out of memory, or killed)",
+                        remedy="run again with --resume, perhaps fewer --workers",
+                    ) from None
+                events.warn("a worker process died (out of memory, or killed); its tasks are done again")
+                queue.extendleft(reversed(running.values()))
+            finally:
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Within it, processes that are started compute with one thread each."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_become_worker)
     try:
-        queue = iter(tasks)
-        running: set[Future[Any]] = {pool.submit(function, task) for task in islice(queue, 2 * workers)}
-        while running:
-            finished, running = wait_for(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            if not finished:
-                events.check()
-            for future in finished:
-                result = future.result()
-                running |= {pool.submit(function, task) for task in islice(queue, 1)}
-                yield result
-    except BrokenProcessPool:
-        events.check()  # workers die of a Ctrl-C that was meant for the run
-        raise GeosynthError(
-            "a worker process died (out of memory, or killed)",
-            remedy="run again with --resume, perhaps fewer --workers",
-        ) from None
+        yield
     finally:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -112,7 +137,7 @@ def _on_cluster(
     function: Callable[[Any], Any], tasks: Sequence[Any], events: Events, _: int, scheduler: str | None
 ) -> Iterator[Any]:
     try:
-        from distributed import Client, wait
+        from distributed import Client, KilledWorker, wait
     except ImportError:
         raise GeosynthError("dask is not installed", remedy="pip install 'geosynth-eo[cluster]'") from None
     try:
@@ -131,5 +156,14 @@ def _on_cluster(
                     continue
                 for future in finished:
                     yield future.result()
+        except KilledWorker:
+            raise GeosynthError(
+                "workers of the cluster die again and again (out of memory, or killed)",
+                remedy="see their logs, then run again with --resume",
+            ) from None
+        except CancelledError:
+            raise GeosynthError(
+                f"the dask scheduler at {scheduler} went away", remedy="run again with --resume"
+            ) from None
         finally:
             client.cancel(futures)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosynth.errors import LegendError
+from geosynth.legends import LEGENDS
 
 UNKNOWN = 255
 """Mask value (and class index) of a pixel nobody labelled."""
@@ -134,10 +135,7 @@ class Legend:
         classes = []
         for position, entry in enumerate(entries):
             try:
-                color = entry.get("color")
-                if color is None and "rgb" in entry:
-                    color = "#{:02x}{:02x}{:02x}".format(*(int(v) for v in entry["rgb"]))
-                color = str(color or PALETTE[position % len(PALETTE)]).lower()
+                color = _color(entry) or PALETTE[position % len(PALETTE)]
                 classes.append(LegendClass(int(entry["id"]), str(entry["name"]), color))
             except (KeyError, TypeError, ValueError, IndexError, AttributeError):
                 raise LegendError(f"entry {position} is not a class: {entry!r}", remedy=_EXAMPLE) from None
@@ -154,36 +152,37 @@ class Legend:
         )
 
 
+def _color(entry: dict[str, Any]) -> str | None:
+    """The colour a class is given in a file, "#rrggbb" in lower case; None without one."""
+    color = entry.get("color")
+    if color is None and "rgb" in entry:
+        color = "#{:02x}{:02x}{:02x}".format(*(int(v) for v in entry["rgb"]))
+    return str(color).lower() if color else None
+
+
 READY_MADE: dict[str, Legend] = {
-    "world": Legend.from_names(["building", "road", "water", "tree", "field", "grass"]),
-    "building": Legend((LegendClass(0, "background", "#dad7cd"), LegendClass(1, "building", "#d1495b"))),
-    # "Semantic segmentation of aerial imagery", Humans in the Loop; colours as published. 0 (unlabeled) is no class.
-    "dubai": Legend.from_json(
-        [
-            {"id": 1, "name": "building", "color": "#3c1098"},
-            {"id": 2, "name": "land", "color": "#8429f6"},
-            {"id": 3, "name": "road", "color": "#6ec1e4"},
-            {"id": 4, "name": "vegetation", "color": "#fedd3a"},
-            {"id": 5, "name": "water", "color": "#e2a929"},
-        ]
-    ),
+    name: Legend(tuple(LegendClass(*entry) for entry in known.classes)) for name, known in LEGENDS.items()
 }
 
 
-READY_MADE_IGNORED: dict[str, tuple[int, ...]] = {"dubai": (0,)}
-"""Mask values that mean unknown in data that comes with a ready-made legend."""
-
-
-def ignored_values(source: str | PathLike[str]) -> tuple[int, ...]:
-    """Mask values that mean unknown according to a legend that ``load_legend`` reads: its ``ignore_index``.
+def ignored_values(source: str | PathLike[str]) -> tuple[int | str, ...]:
+    """Label values that mean unknown according to a legend that ``load_legend`` reads: its ``ignore_index``, and the
+    colour of the class with this id, as "#rrggbb".
 
     Raises:
-        LegendError: not a legend file, or its ``ignore_index`` is no whole number.
+        LegendError: not a legend file, its ``ignore_index`` is no whole number, or that entry is no class.
     """
-    if str(source) in READY_MADE:
-        return READY_MADE_IGNORED.get(str(source), ())
-    value = _read(Path(source))[1]
-    return () if value is None else (value,)
+    if str(source) in LEGENDS:
+        return LEGENDS[str(source)].ignored
+    path = Path(source)
+    entries, ignore = _read(path)
+    if ignore is None:
+        return ()
+    try:
+        colors = [_color(entry) for entry in entries if isinstance(entry, dict) and entry.get("id") == ignore]
+    except (TypeError, ValueError, IndexError):
+        raise LegendError(f"the class with id {ignore} has no proper colour", where=path, remedy=_EXAMPLE) from None
+    return (ignore, *(color for color in colors if color and _COLOUR.fullmatch(color)))
 
 
 def load_legend(source: str | PathLike[str]) -> Legend:

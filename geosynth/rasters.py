@@ -38,6 +38,11 @@ class Band:
         return cls(str(content["name"]), str(content["dtype"]), None if nodata is None else float(nodata))
 
 
+def gdal_session() -> Any:
+    """A context in which GDAL keeps at most 256 MiB of decoded blocks; its default grows with the machine's memory."""
+    return rasterio.Env(GDAL_CACHEMAX=256 << 20)
+
+
 @contextmanager
 def open_raster(path: str | PathLike[str]) -> Iterator[DatasetReader]:
     """Open a raster for reading. Any failure inside becomes a ``SceneError`` that names the file."""
@@ -124,6 +129,7 @@ def _profile(grid: Grid) -> dict[str, Any]:
         "crs": grid.crs,
         "transform": grid.transform,
         "compress": "deflate",
+        "zlevel": 1,  # a third of the time of the default, for files a tenth larger
     }
 
 

@@ -23,40 +23,15 @@ from geosynth.errors import TilesetError
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for
+from geosynth.normalisation import Normalisation
 from geosynth.scenes.targets import same_crs
-from geosynth.tileset import BandStatistics, Split, Tile, Tileset
+from geosynth.tileset import Split, Tile, Tileset
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of pixels up to which a dataset keeps its tiles in memory unless told otherwise."""
 
 PIXEL_SIZE_TOLERANCE = 0.01
 """Relative difference of pixel sizes up to which two tilesets go together."""
-
-_CLIP = 10.0
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Per-band mean and standard deviation, in raster units; tuples of length C."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, statistics: Sequence[BandStatistics]) -> Normalisation:
-        return cls(tuple(entry.mean for entry in statistics), tuple(entry.std for entry in statistics))
-
-    def __call__(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
-        """Raster values (..., C, H, W) and valid bool (..., H, W) to float32 in standard deviations; nodata becomes 0.
-
-        Values further than 10 standard deviations from the mean are clipped; a constant band becomes 0.
-        """
-        mean = np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
-        std = np.asarray(self.std, np.float32).reshape(-1, 1, 1)
-        on = valid[..., None, :, :]
-        values = np.where(on, image, 0).astype(np.float32)
-        scaled = np.clip((values - mean) / np.where(std > 0, std, 1), -_CLIP, _CLIP)
-        return torch.from_numpy(np.where(on, scaled, np.float32(0)))
 
 
 @dataclass(frozen=True, eq=False)

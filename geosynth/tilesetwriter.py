@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import from_wkt
 
-from geosynth.folders import OutputFolder, write_whole
+from geosynth.folders import STATE, OutputFolder, write_together, write_whole
 from geosynth.grid import Grid
 from geosynth.legend import raster_style
 from geosynth.lineage import FILE as LINEAGE
@@ -44,8 +45,15 @@ def synthetic_tags(
     }
 
 
-def write_tile(
-    folder: Path,
+@dataclass(frozen=True)
+class EncodedTile:
+    """A pair ready to be written: its journal record, and its files by relative path."""
+
+    record: dict[str, Any]
+    files: tuple[tuple[str, bytes], ...]
+
+
+def encode_tile(
     spec: TileSpec,
     tile_id: str,
     grid: Grid,
@@ -55,11 +63,11 @@ def write_tile(
     image_tags: Mapping[str, str],
     mask_tags: Mapping[str, str] | None = None,
     **columns: Any,
-) -> dict[str, Any]:
-    """Write a pair's two files and return its journal record.
+) -> EncodedTile:
+    """A pair's two files and its journal record.
 
     Args:
-        folder: the tileset folder (claimed by this run).
+        spec: of the tileset.
         tile_id: name of the pair, unique in the tileset.
         grid: its place.
         image: (C, H, W) in the tileset's dtype, nodata pixels holding nodata.
@@ -70,24 +78,14 @@ def write_tile(
         columns: the columns of ``Tile`` that cannot be computed here.
 
     Returns:
-        JSON values: the row, its geometry as WKT, and the sums the band statistics are made of.
+        the record holds JSON values: the row, its geometry as WKT, and the sums the band statistics are made of.
     """
-    temporary = folder / ".geosynth" / "tmp"
     names = {"image": f"images/{tile_id}.tif", "mask": f"masks/{tile_id}.tif"}
-    image_sha = write_whole(folder / names["image"], image_bytes(grid, image, spec.bands, image_tags), temporary)
-    mask_content = mask_bytes(grid, mask, spec.legend, image_tags if mask_tags is None else mask_tags)
-    mask_sha = write_whole(folder / names["mask"], mask_content, temporary)
+    image_file = image_bytes(grid, image, spec.bands, image_tags)
+    mask_file = mask_bytes(grid, mask, spec.legend, image_tags if mask_tags is None else mask_tags)
     shares, unknown = class_fractions(mask, spec.legend)
-    values = image[:, valid].astype(np.float64)
-    sums = {
-        "count": int(values.shape[1]),
-        "sum": values.sum(axis=1).tolist(),
-        "square": np.square(values).sum(axis=1).tolist(),
-        "min": values.min(axis=1, initial=math.inf).tolist() if values.size else None,
-        "max": values.max(axis=1, initial=-math.inf).tolist() if values.size else None,
-    }
     defaults = {"generator": "", "seed": -1, "sample_index": -1, "parent_id": "", "review": "unseen", "filter": ""}
-    return {
+    record = {
         **defaults,
         "id": tile_id,
         "geometry": grid.footprint.wkt,
@@ -95,10 +93,46 @@ def write_tile(
         "valid_fraction": float(valid.mean()),
         "unknown_fraction": unknown,
         "class_fractions": list(shares),
-        "image_sha256": image_sha,
-        "mask_sha256": mask_sha,
+        "image_sha256": hashlib.sha256(image_file).hexdigest(),
+        "mask_sha256": hashlib.sha256(mask_file).hexdigest(),
         **columns,
-        "sums": sums,
+        "sums": _sums(image, valid),
+    }
+    return EncodedTile(record, ((names["image"], image_file), (names["mask"], mask_file)))
+
+
+def write_tiles(folder: Path, tiles: Iterable[EncodedTile]) -> list[dict[str, Any]]:
+    """Write pairs into a tileset folder (claimed by this run), all at once; returns their journal records.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
+    records: list[dict[str, Any]] = []
+
+    def files() -> Iterator[tuple[Path, bytes]]:
+        for tile in tiles:
+            records.append(tile.record)
+            yield from ((folder / name, content) for name, content in tile.files)
+
+    write_together(files(), folder / STATE / "tmp")
+    return records
+
+
+def _sums(image: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
+    """Count, sums, sums of squares, least and greatest values of the valid pixels, by band; whole numbers exactly."""
+    values = image.reshape(len(image), -1) if valid.all() else image[:, valid]
+    count = values.shape[1]
+    if not count:
+        zero = [0.0] * len(image)
+        return {"count": 0, "sum": zero, "square": zero, "min": None, "max": None}
+    exact = np.int64 if image.dtype.kind in "iu" and image.dtype.itemsize <= 2 else np.float64
+    wide = values.astype(exact)
+    return {
+        "count": count,
+        "sum": [float(band.sum()) for band in wide],
+        "square": [float(np.square(band).sum()) for band in wide],  # not a dot product: its rounding depends on threads
+        "min": [float(band.min()) for band in values],
+        "max": [float(band.max()) for band in values],
     }
 
 
@@ -106,7 +140,7 @@ def compact(out: OutputFolder, spec: TileSpec, lineage: Lineage | None = None) -
     """Turn the journal into the index and everything beside it, and mark the tileset complete.
 
     Args:
-        out: the claimed folder, all tasks recorded; a record holds ``tiles``, a list of what ``write_tile`` returned.
+        out: the claimed folder, all tasks recorded; a record holds ``tiles``, a list of what ``write_tiles`` returned.
         spec: what the tiles have in common.
         lineage: for generated tiles, what their generator saw.
 

@@ -1,6 +1,6 @@
 """Scenes and their labels into a tileset: one CRS, one pixel size, one band layout; splits by place.
 
-Everything that can be wrong is found before the output folder is touched. Then a row of tiles of one scene is one task.
+Everything that can be wrong is found before the output folder is touched. Then a piece of a scene is one task.
 """
 
 from __future__ import annotations
@@ -10,115 +10,40 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
-from geosynth.errors import GeosynthError, LabelError, TilesetError
+from geosynth.cutting import Piece, PlacedScene, Thinning, cut_tiles, pieces, whole_and_all
+from geosynth.errors import GeosynthError, LabelError, SceneError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import STATE, OutputFolder, Rerun, canonical_json, claim
-from geosynth.grid import Grid
+from geosynth.folders import STATE, OutputFolder, Rerun, canonical_json, claim, earlier_request, extend
+from geosynth.grid import Grid, is_engineering
 from geosynth.jobs import run_tasks
-from geosynth.legend import UNKNOWN, Legend
-from geosynth.scenes.blocks import Lattice, SceneSplits, fitting_block, split_tiles
-from geosynth.scenes.burning import load_polygons, open_labels
+from geosynth.legend import UNKNOWN
+from geosynth.scenes.blocks import Lattice, fitting_block
+from geosynth.scenes.burning import load_polygons
 from geosynth.scenes.coverage import keeps_any, kept_tiles
-from geosynth.scenes.finding import find_files, match_labels, name_apart
-from geosynth.scenes.identity import label_identity, scene_identity
-from geosynth.scenes.labels import Codes, Labels, Outside, PolygonLabels, infer_legend, inspect_labels, make_codes
-from geosynth.scenes.layout import shared_bands, shared_grids
-from geosynth.scenes.source import SceneInfo, inspect_scene, open_scene
+from geosynth.scenes.labels import PolygonLabels
+from geosynth.scenes.layout import grids_like, is_whole, refuse_other_bands, shared_bands, shared_grids
+from geosynth.scenes.source import SceneInfo
+from geosynth.scenes.splitareas import SplitAreas
+from geosynth.scenes.splits import Taken, split_tiles
 from geosynth.tileset import SPLITS, Split, Tileset, TileSpec
-from geosynth.tilesetwriter import compact, write_tile
+from geosynth.tilesetwriter import compact
+from geosynth.tilinginputs import Sources, find_sources
+from geosynth.tilingplan import SIZE, TilingPlan, TilingSummary, refuse_nonsense
+
+__all__ = ["TilingPlan", "TilingSummary", "tile_scenes"]
 
 _ABOUT = "_scenes"
-"""The journal record of what is not in any tile."""
-
-
-@dataclass(frozen=True)
-class TilingPlan:
-    """What to make a tileset of.
-
-    Attributes:
-        scenes: rasters, folders or patterns; the first decides CRS, pixel size and bands.
-        labels: polygon files, mask rasters, folders or patterns; none makes unlabelled tiles.
-        size: tile side in pixels.
-        gsd: ground metres a pixel; None keeps the first scene's pixels.
-        legend: None makes one of what the labels hold.
-        class_field: the attribute that holds the class.
-        outside: what lies outside polygons: "background" or "unknown".
-        ignore: label values (numbers or texts) that mean unknown.
-        overlap: pixels that neighbouring tiles share.
-        split: "block" (square blocks of tiles) or "scene".
-        assign: (scene name, split): scenes that go into one split as a whole.
-        val, test: shares of the tiles, dealt out in blocks (or scenes).
-        block: tiles along a side of a block, at most: halved until there are a dozen blocks.
-        buffer: pixels kept between tiles of one split and blocks of another.
-        min_valid: tiles with a smaller share of valid pixels are dropped.
-        seed: decides which block goes where.
-    """
-
-    scenes: tuple[str | Path, ...]
-    labels: tuple[str | Path, ...] = ()
-    size: int = 128
-    gsd: float | None = None
-    legend: Legend | None = None
-    class_field: str | None = None
-    outside: str | None = None
-    ignore: tuple[int | str, ...] = ()
-    overlap: int = 0
-    split: str = "block"
-    assign: tuple[tuple[str, str], ...] = ()
-    val: float = 0.15
-    test: float = 0.15
-    block: int = 4
-    buffer: int = 0
-    min_valid: float = 0.5
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class TilingSummary:
-    """What came out: tiles by split, shares of the classes among known pixels, what was left out and why."""
-
-    path: Path
-    tiles: int
-    by_split: dict[str, int]
-    labelled: int
-    class_shares: dict[str, float]
-    dropped: dict[str, int]
-    repaired: int
-    nothing_to_do: bool
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """A scene with everything a tile of it needs."""
-
-    info: SceneInfo
-    lattice: Lattice
-    edge: int
-    labels: tuple[Labels, ...]
-
-
-@dataclass(frozen=True)
-class _RowTask:
-    """One row of tiles of one scene; ``splits`` has one entry a tile, None for those to leave out."""
-
-    folder: str
-    spec: TileSpec
-    scene: _Scene
-    codes: Codes
-    row: int
-    splits: tuple[Split | None, ...]
-    min_valid: float
-
-    @property
-    def name(self) -> str:
-        return f"{self.scene.info.name}_r{self.row:05d}"
+"""Begins the journal records of what is not in any tile."""
 
 
 def tile_scenes(
@@ -127,108 +52,244 @@ def tile_scenes(
     events: Events,
     *,
     rerun: Rerun = "refuse",
+    append: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
 ) -> TilingSummary:
-    """Make the tileset ``plan`` describes in the folder ``out``.
+    """Make the tileset ``plan`` describes in the folder ``out``, or add its scenes to the one that is there.
+
+    Args:
+        plan: what to make a tileset of.
+        out: the tileset folder.
+        events: told the progress, asked whether to stop.
+        rerun: rules for an existing output.
+        append: add to the tileset in ``out``: its classes, bands, CRS, pixel and tile size hold, and no new tile lies
+            on ground that a tile of another split has.
+        workers, scheduler: see ``run_tasks``.
 
     Raises:
         SceneError: a scene cannot be used, or does not go with the others.
         LabelError, LegendError: labels cannot be read, fit no scene, or hold a value that is no class.
-        TilesetError: no tile would be, or was, kept.
+        TilesetError: no tile would be, or was, kept; there is no tileset to add to.
         OutputError: the folder cannot be written, or holds something else.
         Cancelled: the user stopped it; what is finished can be resumed.
     """
-    _check(plan)
-    outside = cast(Outside | None, plan.outside)
-    scene_files, label_files = find_files(plan.scenes, plan.labels)
-    infos = name_apart([_absolute(inspect_scene(path)) for path in scene_files])
-    labels = [entry for path in label_files for entry in inspect_labels(Path(path).absolute(), plan.class_field)]
-    matched = match_labels(infos, labels)
-    legend = plan.legend or (infer_legend(labels, outside, plan.ignore) if labels else None)
-    if legend is None:
-        raise LabelError("no labels and no legend", remedy="give --legend to tile scenes without labels")
-    codes = make_codes(labels, legend, outside, plan.ignore)
-
-    grids = shared_grids(infos, plan.gsd, events)
-    bands = shared_bands(infos, grids)
-    padded = bands[0].nodata is not None
+    refuse_nonsense(plan)
+    held = Tileset(out) if append else None
+    sources = find_sources(plan, held, events)
+    request = sources.request(plan)
+    if held is None:
+        grids = shared_grids(sources.infos, plan.gsd, _crs(plan), events)
+        spec = _new_spec(plan, sources, grids, request)
+    else:
+        _refuse_twins(held, sources, request)
+        grids = _grids_in(plan, held, sources.infos, events)
+        spec = _held_spec(plan, held, sources, grids)
+    lattices = [_lattice(plan, grid, spec) for grid in grids]
     scenes = [
-        _Scene(info, *_lattice(plan, grid, padded), entries)
-        for info, grid, entries in zip(infos, grids, matched, strict=True)
+        PlacedScene(info, lattice, edge, labels)
+        for info, (lattice, edge), labels in zip(sources.infos, lattices, sources.matched, strict=True)
     ]
     if not any(scene.lattice.blocks for scene in scenes):
         raise TilesetError(
-            f"no scene holds a whole tile of {plan.size} pixels",
-            where=infos[0].path,
+            f"no scene holds a whole tile of {spec.tile_size} pixels",
+            where=scenes[0].info.path,
             remedy="give a smaller --size" + ("" if plan.gsd is None else " or --gsd"),
         )
-    scenes, kept = _with_data(plan, scenes, events)
+    thinning = _thinning(plan, sources)
+    scenes, kept = _with_data(plan, sources.assign, scenes, events)
     splits = split_tiles(
         {scene.info.name: scene.lattice for scene in scenes},
         kept,
-        {name: cast(Split, split) for name, split in plan.assign},
+        dict(sources.assign),
         val=plan.val,
         test=plan.test,
         seed=plan.seed,
         buffer=plan.buffer,
+        areas=None if sources.areas is None else SplitAreas.of(sources.areas, spec.crs),
+        taken=None if held is None or is_engineering(spec.crs) else Taken.of(held.tiles),
     )
-    request = _request(plan, legend, infos, labels)
-    spec = TileSpec(
-        id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
-        bands=bands,
-        legend=legend,
-        crs=grids[0].crs,
-        pixel_size=grids[0].pixel_size,
-        gsd_m=_rounded(grids[0].gsd_m),
-        tile_size=plan.size,
-    )
-    repaired = _repaired(scenes)
-    if repaired:
-        events.warn(f"{repaired} invalid polygons were repaired")
-    for entry in labels:
-        if isinstance(entry, PolygonLabels) and entry.field is None:
-            events.warn(f"{entry.name}: no attribute holds the class, all polygons are of one (see --class-field)")
-    with claim(out, request, rerun) as folder:
+    repaired, unusable = _flaws(scenes)
+    with _taken(out, request, rerun, append) as folder:
         if not folder.complete:
-            _run(plan, folder, spec, scenes, splits, codes, repaired, events, workers, scheduler)
+            about = _ABOUT if held is None else f"{_ABOUT}-{len(earlier_request(out)['added'])}"
+            edge = sum(scene.edge for scene in scenes)
+            folder.record(about, {"tiles": [], "dropped": {"edge": edge}, "repaired": repaired, "unusable": unusable})
+            tasks = [
+                piece
+                for scene, rows in zip(scenes, splits, strict=True)
+                for piece in pieces(folder.path, spec, scene, sources.codes, rows, plan.min_valid, thinning)
+            ]
+            _cut(folder, spec, tasks, events, workers, scheduler)
         dropped = _dropped(folder)
         summary = _summary(folder) if _any_tile(folder) else None
     if summary is None:
         _remove(folder)
-        raise _no_tile(dropped, infos[0].path)
-    for split, share in (("train", 1.0), ("val", plan.val), ("test", plan.test)):
-        if share > 0 and not summary.by_split[split]:
-            events.warn(f"no tile is in split {split}: give a smaller --block, or another --seed")
+        raise _no_tile(dropped, scenes[0].info.path)
+    _warn(plan, sources, summary, events)
     return summary
 
 
-def _run(
-    plan: TilingPlan,
+def _cut(
     folder: OutputFolder,
     spec: TileSpec,
-    scenes: Sequence[_Scene],
-    splits: Sequence[SceneSplits],
-    codes: Codes,
-    repaired: int,
+    tasks: Sequence[Piece],
     events: Events,
     workers: int,
     scheduler: str | None,
 ) -> None:
-    edge = sum(scene.edge for scene in scenes)
-    folder.record(_ABOUT, {"tiles": [], "dropped": {"edge": edge}, "repaired": repaired})
     finished = folder.records()
-    tasks = [
-        _RowTask(str(folder.path.absolute()), spec, scene, codes, row, tiles, plan.min_valid)
-        for scene, rows in zip(scenes, splits, strict=True)
-        for row, tiles in enumerate(rows)
-    ]
     todo = [task for task in tasks if task.name not in finished]
-    for name, record in run_tasks(tile_row, todo, events, workers=workers, scheduler=scheduler, unit="rows of tiles"):
+    unit = "pieces of scenes"
+    for name, record in run_tasks(cut_tiles, todo, events, workers=workers, scheduler=scheduler, unit=unit):
         folder.record(name, record)
     if _any_tile(folder):
         compact(folder, spec)
         events.artifact(folder.path, "tileset")
+
+
+def _warn(plan: TilingPlan, sources: Sources, summary: TilingSummary, events: Events) -> None:
+    """Say what the user may not have expected."""
+    if summary.repaired:
+        events.warn(f"{summary.repaired} invalid polygons were repaired")
+    if summary.unusable:
+        events.warn(f"{summary.unusable} label features have no area and were left out")
+    for entry in sources.labels:
+        if isinstance(entry, PolygonLabels) and entry.field is None:
+            events.warn(f"{entry.name}: no attribute holds the class, all polygons are of one (see --class-field)")
+    for split, share in (("train", 1.0), ("val", plan.val), ("test", plan.test)):
+        if share > 0 and not summary.by_split[split]:
+            events.warn(f"no tile is in split {split}: give a smaller --block, or another --seed")
+
+
+def _taken(
+    out: str | Path, request: Mapping[str, Any], rerun: Rerun, append: bool
+) -> AbstractContextManager[OutputFolder]:
+    return extend(out, request, rerun) if append else claim(out, request, rerun)
+
+
+def _crs(plan: TilingPlan) -> CRS | None:
+    if plan.crs is None:
+        return None
+    try:
+        return CRS.from_user_input(plan.crs)
+    except (CRSError, ValueError):
+        raise GeosynthError(
+            f"--crs {plan.crs} is no coordinate system", remedy="write EPSG:n, or a WKT or PROJ string"
+        ) from None
+
+
+def _new_spec(plan: TilingPlan, sources: Sources, grids: Sequence[Grid], request: Mapping[str, Any]) -> TileSpec:
+    lead = grids[0]
+    gsd = lead.gsd_m or sources.gsd_m
+    return TileSpec(
+        id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
+        bands=shared_bands(sources.infos, grids),
+        legend=sources.legend,
+        crs=lead.crs,
+        pixel_size=lead.pixel_size,
+        gsd_m=None if gsd is None else float(f"{gsd:.6g}"),  # the last digits depend on the machine
+        tile_size=plan.size or SIZE,
+    )
+
+
+def _refuse_twins(held: Tileset, sources: Sources, request: Mapping[str, Any]) -> None:
+    """Refuse scenes that are in the tileset already, by their content or by their name."""
+    earlier = earlier_request(held.path)
+    added = [entry for entry in earlier.get("added", []) if entry != request]
+    scenes = [scene for entry in (earlier, *added) for scene in entry["scenes"]]
+    for info, own in zip(sources.infos, request["scenes"], strict=True):
+        for scene in scenes:
+            if scene["sha256"] == own["sha256"] or scene["name"].casefold() == own["name"].casefold():
+                same = "holds this very scene already, as" if scene["sha256"] == own["sha256"] else "has a scene called"
+                raise SceneError(
+                    f"the tileset {same} {scene['name']}", where=info.path, remedy="leave it out, or rename the file"
+                )
+
+
+def _grids_in(plan: TilingPlan, held: Tileset, infos: Sequence[SceneInfo], events: Events) -> list[Grid]:
+    """The pixels new scenes are read on: those of a tileset."""
+    if plan.crs is not None:
+        raise TilesetError("has a CRS already", where=held.path, remedy="leave --crs out")
+    lead = held.grid(held.tiles[0])
+    if plan.gsd is not None and (lead.gsd_m is None or abs(plan.gsd / lead.gsd_m - 1) > 0.05):
+        size = "of unknown size on the ground" if lead.gsd_m is None else f"of {lead.gsd_m:.4g} m"
+        raise TilesetError(f"has pixels {size}, not {plan.gsd:g} m", where=held.path, remedy="leave --gsd out")
+    warp = plan.gsd is not None or earlier_request(held.path).get("gsd") is not None
+    return grids_like(infos, "the tileset", lead, warp, events)
+
+
+def _held_spec(plan: TilingPlan, held: Tileset, sources: Sources, grids: Sequence[Grid]) -> TileSpec:
+    """A tileset's spec, when new scenes fit it."""
+    spec = held.spec
+    refuse_other_bands(sources.infos, "the tileset", spec.bands)
+    if plan.size not in (None, spec.tile_size):
+        raise TilesetError(
+            f"has tiles of {spec.tile_size} pixels, not {plan.size}", where=held.path, remedy="leave --size out"
+        )
+    for info, grid in zip(sources.infos, grids, strict=True):
+        if spec.bands[0].nodata is None and not is_whole(info, grid):
+            raise SceneError(
+                "has pixels without data, and the tileset has no value for them",
+                where=info.path,
+                remedy="tile all scenes together into a new tileset",
+            )
+    return spec
+
+
+def _lattice(plan: TilingPlan, grid: Grid, spec: TileSpec) -> tuple[Lattice, int]:
+    """Where a scene's tiles are, and how many at its right and lower edge are left out for not being whole."""
+    size = spec.tile_size
+    (whole_rows, all_rows), (whole_cols, all_cols) = (
+        whole_and_all(side, size, plan.overlap) for side in (grid.height, grid.width)
+    )
+    padded = spec.bands[0].nodata is not None
+    rows, cols = (all_rows, all_cols) if padded else (whole_rows, whole_cols)
+    block = plan.block if plan.split == "block" else 0
+    return Lattice(grid, rows, cols, size, size - plan.overlap, block), all_rows * all_cols - rows * cols
+
+
+def _thinning(plan: TilingPlan, sources: Sources) -> Thinning:
+    named = [entry.id for entry in sources.legend.classes if entry.name.casefold() == "background"]
+    background = sources.codes.outside if sources.codes.outside != UNKNOWN else (named or [UNKNOWN])[0]
+    if plan.empty < 1 and background == UNKNOWN:
+        raise LabelError(
+            f"no class is background ({', '.join(sources.legend.names)}), so no tile is empty",
+            remedy='leave --empty out, or call a class of the legend "background"',
+        )
+    return Thinning(background, plan.empty, plan.seed)
+
+
+def _with_data(
+    plan: TilingPlan, assign: Sequence[tuple[str, Split]], scenes: Sequence[PlacedScene], events: Events
+) -> tuple[list[PlacedScene], dict[str, NDArray[np.bool_]]]:
+    """The scenes with blocks small enough for the shares, and which of their tiles will be kept, by scene name."""
+    kept = {scene.info.name: kept_tiles(scene.info, scene.lattice, plan.min_valid, events) for scene in scenes}
+    if not any(tiles.any() for tiles in kept.values()) and not any(
+        keeps_any(scene.info, scene.lattice, plan.min_valid, events) for scene in scenes
+    ):
+        dropped = {"edge": sum(scene.edge for scene in scenes), "nodata": sum(tiles.size for tiles in kept.values())}
+        raise _no_tile(dropped, scenes[0].info.path)
+    bound = {name for name, _ in assign}
+    free = [scene for scene in scenes if scene.info.name not in bound]
+    if plan.split != "block" or not free or plan.val + plan.test == 0:
+        return list(scenes), kept
+    block = fitting_block([scene.lattice for scene in free], [kept[scene.info.name] for scene in free])
+    if block < plan.block:
+        events.log(f"blocks of {block} x {block} tiles instead of {plan.block} x {plan.block}: there are few tiles")
+    return [replace(scene, lattice=replace(scene.lattice, block=block)) for scene in scenes], kept
+
+
+def _flaws(scenes: Sequence[PlacedScene]) -> tuple[int, int]:
+    """How many features of the label layers that are used were repaired, and how many have no area.
+
+    Also finds unreadable layers early.
+    """
+    layers = {
+        entry: scene.lattice.grid.crs for scene in scenes for entry in scene.labels if isinstance(entry, PolygonLabels)
+    }
+    loaded = [load_polygons(entry, crs) for entry, crs in layers.items()]
+    return sum(layer.repaired for layer in loaded), sum(layer.dropped for layer in loaded)
 
 
 def _any_tile(folder: OutputFolder) -> bool:
@@ -250,156 +311,8 @@ def _remove(folder: OutputFolder) -> None:
         folder.path.rmdir()
 
 
-def _with_data(
-    plan: TilingPlan, scenes: Sequence[_Scene], events: Events
-) -> tuple[list[_Scene], dict[str, NDArray[np.bool_]]]:
-    """The scenes with blocks small enough for the shares, and which of their tiles will be kept, by scene name."""
-    kept = {scene.info.name: kept_tiles(scene.info, scene.lattice, plan.min_valid, events) for scene in scenes}
-    if not any(tiles.any() for tiles in kept.values()) and not any(
-        keeps_any(scene.info, scene.lattice, plan.min_valid, events) for scene in scenes
-    ):
-        dropped = {"edge": sum(scene.edge for scene in scenes), "nodata": sum(tiles.size for tiles in kept.values())}
-        raise _no_tile(dropped, scenes[0].info.path)
-    bound = {name for name, _ in plan.assign}
-    free = [scene for scene in scenes if scene.info.name not in bound]
-    if plan.split != "block" or not free or plan.val + plan.test == 0:
-        return list(scenes), kept
-    block = fitting_block([scene.lattice for scene in free], [kept[scene.info.name] for scene in free])
-    if block < plan.block:
-        events.log(f"blocks of {block} x {block} tiles instead of {plan.block} x {plan.block}: there are few tiles")
-    return [replace(scene, lattice=replace(scene.lattice, block=block)) for scene in scenes], kept
-
-
-def tile_row(task: _RowTask) -> tuple[str, dict[str, Any]]:
-    """Write one row of tiles; returns the task's name and its journal record.
-
-    The row is read as one strip, so memory grows with the tile's height times the scene's width.
-    """
-    spec, scene, lattice = task.spec, task.scene, task.scene.lattice
-    name, size = scene.info.name, spec.tile_size
-    strip = (task.row * lattice.stride, 0, size, (lattice.cols - 1) * lattice.stride + size)
-    with open_scene(scene.info, lattice.grid, spec.bands[0].nodata) as image_reader:
-        images, valids = image_reader.read(*strip)
-    with open_labels(scene.labels, task.codes, lattice.grid) as label_reader:
-        masks = np.where(valids, label_reader.read(*strip), np.uint8(UNKNOWN))
-    records: list[dict[str, Any]] = []
-    dropped = Counter({"split": task.splits.count(None)})
-    for col, split in enumerate(task.splits):
-        if split is None:
-            continue
-        window = (task.row * lattice.stride, col * lattice.stride, size, size)
-        columns = slice(window[1], window[1] + size)
-        valid, mask = valids[:, columns], masks[:, columns]
-        if valid.mean() < task.min_valid or not valid.any():
-            dropped["nodata"] += 1
-            continue
-        tags = {
-            "GEOSYNTH_SYNTHETIC": "none",
-            "GEOSYNTH_SCENE": name,
-            "GEOSYNTH_WINDOW": " ".join(map(str, window)),
-        }
-        record = write_tile(
-            Path(task.folder),
-            spec,
-            f"{name}_r{task.row:05d}_c{col:05d}",
-            lattice.grid.window(*window),
-            images[:, :, columns],
-            valid,
-            mask,
-            tags,
-            split=split,
-            scene=name,
-            row=task.row * lattice.stride,
-            col=col * lattice.stride,
-            image_origin="real",
-            mask_origin="human" if (mask != UNKNOWN).any() else "none",
-            placement="real",
-        )
-        records.append(record)
-    return task.name, {"tiles": records, "dropped": dict(sorted(dropped.items()))}
-
-
-def _check(plan: TilingPlan) -> None:
-    """Refuse numbers and words that cannot be meant."""
-    wrong = {
-        "no scenes": not plan.scenes,
-        f"--size {plan.size} is not at least 1": plan.size < 1,
-        f"--overlap {plan.overlap} is not between 0 and the tile size": not 0 <= plan.overlap < plan.size,
-        f"--outside {plan.outside} is neither background nor unknown": plan.outside
-        not in (None, "background", "unknown"),
-        f"--split {plan.split} is neither block nor scene": plan.split not in ("block", "scene"),
-        "--assign names no split (train, val, test)": any(split not in SPLITS for _, split in plan.assign),
-        f"--block {plan.block} is not at least 1": plan.block < 1,
-        f"--buffer {plan.buffer} is negative": plan.buffer < 0,
-        f"--gsd {plan.gsd} is not a positive length": plan.gsd is not None and not 0 < plan.gsd < math.inf,
-        f"--min-valid {plan.min_valid} is not between 0 and 1": not 0 <= plan.min_valid <= 1,
-        f"shares of {plan.val} and {plan.test} leave nothing to train on": not (
-            plan.val >= 0 and plan.test >= 0 and plan.val + plan.test < 1
-        ),
-    }
-    for what, on in wrong.items():
-        if on:
-            raise GeosynthError(what, remedy="see geosynth tile --help")
-
-
-def _absolute(info: SceneInfo) -> SceneInfo:
-    """Workers may run elsewhere: a plain file gets its whole path."""
-    return replace(info, path=str(Path(info.path).absolute())) if Path(info.path).exists() else info
-
-
-def _lattice(plan: TilingPlan, grid: Grid, padded: bool) -> tuple[Lattice, int]:
-    """Where a scene's tiles are, and how many at its right and lower edge are left out for not being whole."""
-    stride = plan.size - plan.overlap
-
-    def counts(side: int) -> tuple[int, int]:
-        whole = max(0, (side - plan.size) // stride + 1)
-        return whole, max(1, math.ceil((side - plan.overlap) / stride))
-
-    (whole_rows, all_rows), (whole_cols, all_cols) = counts(grid.height), counts(grid.width)
-    rows, cols = (all_rows, all_cols) if padded else (whole_rows, whole_cols)
-    block = plan.block if plan.split == "block" else 0
-    return Lattice(grid, rows, cols, plan.size, stride, block), all_rows * all_cols - rows * cols
-
-
-def _request(plan: TilingPlan, legend: Legend, infos: Sequence[SceneInfo], labels: Sequence[Labels]) -> dict[str, Any]:
-    """What is asked for, without where the files are: names, hashes, and where their pixels lie."""
-    return {
-        "command": "tile",
-        "scenes": [scene_identity(info) for info in infos],
-        "labels": [label_identity(entry) for entry in labels],
-        "size": plan.size,
-        "gsd": plan.gsd,
-        "legend": legend.to_json(),
-        "class_field": plan.class_field,
-        "outside": plan.outside,
-        "ignore": [str(value) for value in plan.ignore],
-        "overlap": plan.overlap,
-        "split": plan.split,
-        "assign": [list(entry) for entry in plan.assign],
-        "val": plan.val,
-        "test": plan.test,
-        "block": plan.block,
-        "buffer": plan.buffer,
-        "min_valid": plan.min_valid,
-        "seed": plan.seed,
-    }
-
-
-def _repaired(scenes: Sequence[_Scene]) -> int:
-    """Invalid polygons in the label layers that are used, each layer once; also finds unreadable layers early."""
-    layers = {
-        entry: scene.lattice.grid.crs for scene in scenes for entry in scene.labels if isinstance(entry, PolygonLabels)
-    }
-    return sum(load_polygons(entry, crs).repaired for entry, crs in layers.items())
-
-
-def _rounded(value: float | None) -> float | None:
-    """Six significant digits: the last ones of a measured length depend on the machine."""
-    return None if value is None else float(f"{value:.6g}")
-
-
 def _dropped(folder: OutputFolder) -> dict[str, int]:
-    counts: Counter[str] = Counter({"edge": 0, "nodata": 0, "split": 0})
+    counts: Counter[str] = Counter({"edge": 0, "nodata": 0, "split": 0, "empty": 0})
     for record in folder.records().values():
         counts.update(record["dropped"])
     return dict(counts)
@@ -417,6 +330,7 @@ def _summary(folder: OutputFolder) -> TilingSummary:
         labelled=sum(tile.labelled for tile in tiles),
         class_shares=dict(zip(tileset.spec.legend.names, map(float, shares), strict=True)),
         dropped=_dropped(folder),
-        repaired=int(folder.records()[_ABOUT]["repaired"]),
+        repaired=sum(int(record.get("repaired", 0)) for record in folder.records().values()),
+        unusable=sum(int(record.get("unusable", 0)) for record in folder.records().values()),
         nothing_to_do=folder.complete,
     )

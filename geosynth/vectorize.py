@@ -157,7 +157,7 @@ def _polygons(
         events.progress(done, total, "blocks")
         events.check()
 
-    with open_scene(mask.scene, nearest=True) as reader:
+    with open_scene(mask.scene) as reader:
 
         def read(row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
             values, valid = reader.read(row, col, height, width)

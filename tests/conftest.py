@@ -17,7 +17,7 @@ from geosynth.grid import Grid
 from geosynth.legend import load_legend
 from geosynth.rasters import Band
 from geosynth.tileset import Split, Tileset, TileSpec
-from geosynth.tilesetwriter import compact, write_tile
+from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 from geosynth.world import Landscape
 
 SIDE = 32
@@ -62,8 +62,7 @@ def world_tiles(path: Path, rows: int = 4, cols: int = 6, seed: int = 0, side: i
                 image, mask = landscape.render(row * side, col * side, side, side)
                 grid = Grid(spec.crs, Affine(1, 0, 500_000 + col * side, 0, -1, 5_000_000 - row * side), side, side)
                 records.append(
-                    write_tile(
-                        out.path,
+                    encode_tile(
                         spec,
                         f"scene_r{row:05d}_c{col:05d}",
                         grid,
@@ -80,7 +79,7 @@ def world_tiles(path: Path, rows: int = 4, cols: int = 6, seed: int = 0, side: i
                         placement="real",
                     )
                 )
-            out.record(f"row-{row}", {"tiles": records})
+            out.record(f"row-{row}", {"tiles": write_tiles(out.path, records)})
         compact(out, spec)
     return path
 

@@ -59,7 +59,7 @@ def command(
             size=SIZE,
             gsd=gsd,
             legend=None if legend is None else load_legend(legend),
-            class_field=class_field,
+            class_field=() if class_field is None else (class_field,),
             outside=outside,
             ignore=ignore + (() if legend is None else ignored_values(legend)),
         )

@@ -16,25 +16,36 @@ from geosynth_cli.session import session
     "--gsd 0.3 --size 128 --out tiles",
 )
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE…", type=click.Path())
-@click.option("--labels", multiple=True, type=click.Path(), help="Polygons or mask rasters; may be given again.")
+@click.option(
+    "--labels",
+    multiple=True,
+    type=click.Path(),
+    help="Polygons, lines or mask rasters; may be given again: later ones lie over earlier ones. FILE|layername=NAME"
+    " takes one layer.",
+)
+@click.option("--layout", type=click.Choice(["loveda"]), help="SCENE is the folder of a label set as it is downloaded.")
 @out_option("Tileset folder to write.")
-@click.option("--size", type=click.IntRange(8), default=128, show_default=True, help="Side of a tile in pixels.")
+@click.option("--size", type=click.IntRange(8), help="Side of a tile in pixels. [default: 128]")
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Ground metres a pixel. [default: as the scenes]")
+@click.option("--crs", metavar="EPSG:N|WKT", help="Warp the scenes to this CRS. [default: the first scene's]")
+@click.option("--bands", metavar="BAND,…", help="Names or numbers of the bands to take, in order. [default: all]")
 @click.option("--legend", metavar="FILE|NAME", help="Classes: a JSON file, or a ready-made legend by name.")
-@click.option("--class-field", help="Attribute of the polygons that holds the class.")
+@click.option("--class-field", multiple=True, help="Attribute that holds the class; may be given again.")
+@click.option("--line-width", type=click.FloatRange(0, min_open=True), help="Ground metres to make label lines wide.")
 @click.option(
     "--outside",
     type=click.Choice(["background", "unknown"]),
     help="What lies outside the polygons. Required for polygons: sparse labels are not background.",
 )
-@click.option("--ignore", multiple=True, help="Label value that means unknown; may be given again.")
+@click.option("--ignore", multiple=True, help="Label value (or '#rrggbb') that means unknown; may be given again.")
 @click.option("--overlap", type=click.IntRange(0), default=0, show_default=True, help="Pixels.")
 @click.option(
     "--split",
-    type=click.Choice(["block", "scene"]),
+    metavar="block|scene|FILE",
     default="block",
     show_default=True,
-    help="Split train, val and test by blocks of tiles or by whole scenes.",
+    help="Split train, val and test by blocks of tiles, by whole scenes, or by the polygons of a vector file whose"
+    " attribute 'split' says which.",
 )
 @click.option("--assign", multiple=True, metavar="SCENE=SPLIT", help="Put a scene into train, val or test.")
 @click.option(
@@ -52,6 +63,14 @@ from geosynth_cli.session import session
     show_default=True,
     help="Share of a tile that must hold data.",
 )
+@click.option(
+    "--empty",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the training tiles with nothing but background to keep.",
+)
+@click.option("--append", is_flag=True, help="Add the scenes to the tileset that is in --out.")
 @seed_option
 @workers_option
 @scheduler_option
@@ -62,10 +81,14 @@ def command(
     scenes: tuple[str, ...],
     labels: tuple[str, ...],
     out: str,
-    size: int,
+    size: int | None,
     gsd: float | None,
+    crs: str | None,
+    bands: str | None,
     legend: str | None,
-    class_field: str | None,
+    layout: str | None,
+    class_field: tuple[str, ...],
+    line_width: float | None,
     outside: str | None,
     ignore: tuple[str, ...],
     overlap: int,
@@ -76,6 +99,8 @@ def command(
     block: int,
     buffer: int,
     min_valid: float,
+    empty: float,
+    append: bool,
     seed: int,
     workers: int,
     scheduler: str | None,
@@ -83,21 +108,27 @@ def command(
 ) -> str:
     """Cut the rasters SCENE… (files or folders) and their labels into a tileset.
 
-    Labels belong to the scene of the same name, else to the scene they overlap. A scene without labels gives tiles
-    whose masks are unknown: a generator learns from those too.
+    Labels called like a scene are its own; all others belong to the scenes they overlap. A scene without labels gives
+    tiles whose masks are unknown: a generator learns from those too.
     """
     from pathlib import Path
 
     from geosynth.legend import ignored_values, load_legend
     from geosynth.tiling import TilingPlan, tile_scenes
 
+    if append and rerun == "overwrite":
+        raise click.UsageError("--append and --overwrite exclude each other")
     plan = TilingPlan(
         scenes=scenes,
         labels=labels,
         size=size,
         gsd=gsd,
+        crs=crs,
+        bands=tuple(filter(None, (bands or "").split(","))),
         legend=None if legend is None else load_legend(legend),
+        layout=layout,
         class_field=class_field,
+        line_width=line_width,
         outside=outside,
         ignore=ignore + (() if legend is None else ignored_values(legend)),
         overlap=overlap,
@@ -108,10 +139,11 @@ def command(
         block=block,
         buffer=buffer,
         min_valid=min_valid,
+        empty=empty,
         seed=seed,
     )
     with events.task("tile"):
-        summary = tile_scenes(plan, Path(out), events, rerun=rerun, workers=workers, scheduler=scheduler)
+        summary = tile_scenes(plan, Path(out), events, rerun=rerun, append=append, workers=workers, scheduler=scheduler)
     head = f"nothing to do: {out} is complete" if summary.nothing_to_do else f"{summary.tiles} tiles in {out}"
     lines = [
         head,
@@ -124,6 +156,8 @@ def command(
         lines.append("left out: " + ", ".join(dropped))
     if summary.repaired:
         lines.append(f"repaired polygons: {summary.repaired}")
+    if summary.unusable:
+        lines.append(f"label features without an area: {summary.unusable}")
     return "\n".join(lines)
 
 

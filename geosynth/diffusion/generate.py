@@ -28,7 +28,7 @@ from geosynth.lineage import Lineage, read_lineage
 from geosynth.noise import sample_noise
 from geosynth.rasters import read_tags
 from geosynth.tileset import Tile, Tileset, TileSpec
-from geosynth.tilesetwriter import compact, synthetic_tags, write_tile
+from geosynth.tilesetwriter import compact, encode_tile, synthetic_tags, write_tiles
 
 Question = Literal["joint", "image", "mask"]
 
@@ -199,7 +199,7 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
         "question": question,
     }
     what = {"joint": "both", "image": "image", "mask": "mask"}[question]
-    rows = []
+    pairs = []
     for position, sample in enumerate(indices):
         if sample >= request.count:
             break
@@ -238,9 +238,8 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
             mask_tags = {**donors[position].mask_tags}
         elif question == "mask":
             image_tags = {**donors[position].image_tags}
-        rows.append(
-            write_tile(
-                Path(block.out),
+        pairs.append(
+            encode_tile(
                 spec,
                 f"s{request.seed}_{sample:07d}",
                 grid,
@@ -256,7 +255,7 @@ def _make_block(block: Block) -> list[dict[str, Any]]:
                 **columns,
             )
         )
-    return rows
+    return write_tiles(Path(block.out), pairs)
 
 
 @dataclass(frozen=True)

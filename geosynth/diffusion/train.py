@@ -22,7 +22,8 @@ from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done
 from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed
-from geosynth.samples import Normalisation, Pair, TilesetDataset
+from geosynth.normalisation import Normalisation
+from geosynth.samples import Pair, TilesetDataset
 from geosynth.tileset import Tile, Tileset
 
 Recipe = Literal["default"]

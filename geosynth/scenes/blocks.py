@@ -1,4 +1,4 @@
-"""Splits by place: square blocks of tiles, each wholly train, val or test, and what must be dropped between them."""
+"""Square blocks of tiles, each wholly train, val or test: where they are, and how they are dealt out."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geosynth.errors import SceneError
-from geosynth.grid import Grid, is_engineering
+from geosynth.grid import Grid
 from geosynth.tileset import SPLITS, Split
 
 Bounds = tuple[float, float, float, float]
-SceneSplits = list[tuple[Split | None, ...]]
-"""The split of every tile of a scene, row by row; None for a tile to leave out."""
 _ENOUGH = 12
 """From this many blocks on their shares come out about as asked."""
 
@@ -160,86 +157,3 @@ def fitting_block(lattices: Sequence[Lattice], kept: Sequence[NDArray[np.bool_]]
             break
         side //= 2
     return side
-
-
-def split_tiles(
-    lattices: Mapping[str, Lattice],
-    kept: Mapping[str, NDArray[np.bool_]],
-    assign: Mapping[str, Split],
-    *,
-    val: float,
-    test: float,
-    seed: int,
-    buffer: int,
-) -> list[SceneSplits]:
-    """The split of every tile of every scene, in the scenes' order.
-
-    Args:
-        lattices: by scene name.
-        kept: which tiles hold enough data to be kept, bool (rows, cols), by scene name.
-        assign: scenes that go into one split as a whole.
-        val, test: shares of the kept tiles of the other scenes.
-        seed: decides which block goes where.
-        buffer: pixels kept between tiles of one split and blocks of another, of other scenes too.
-
-    Raises:
-        SceneError: ``assign`` names a scene that is not there.
-    """
-    unknown = sorted(assign.keys() - lattices.keys())
-    if unknown:
-        raise SceneError(f"no scene is called {unknown[0]}", remedy=f"the scenes are: {', '.join(lattices)}")
-    weights: dict[str, int] = {}
-    for name, tiles in lattices.items():
-        if name not in assign:
-            sizes = tiles.block_sizes(kept[name])
-            weights |= {f"{name}/{r}/{c}": int(sizes[r, c]) for r, c in tiles.blocks}
-    dealt = assign_splits(weights, val, test, seed)
-    blocks = {
-        name: {(r, c): assign.get(name) or dealt[f"{name}/{r}/{c}"] for r, c in tiles.blocks}
-        for name, tiles in lattices.items()
-    }
-    places = _Places.of(lattices, blocks)
-    return [
-        [
-            tiles.tile_splits(row, blocks[name], buffer, places.near(name, tiles, row, buffer) if places else None)
-            for row in range(tiles.rows)
-        ]
-        for name, tiles in lattices.items()
-    ]
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where the blocks of all scenes are that other scenes must heed: val's and test's."""
-
-    tree: shapely.STRtree
-    scenes: NDArray[np.str_]
-    ranks: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, lattices: Mapping[str, Lattice], blocks: Mapping[str, Mapping[tuple[int, int], Split]]
-    ) -> _Places | None:
-        """None where no scene can lie on another: a single one, or local planes, which lie nowhere."""
-        if len(lattices) < 2 or any(is_engineering(tiles.grid.crs) for tiles in lattices.values()):
-            return None
-        held = [
-            (lattices[name].block_bounds(block), name, SPLITS.index(split))
-            for name, own in blocks.items()
-            for block, split in own.items()
-            if split != "train"
-        ]
-        boxes = [shapely.box(*bounds) for bounds, _, _ in held]
-        return cls(
-            shapely.STRtree(boxes),
-            np.array([name for _, name, _ in held], np.str_),
-            np.array([rank for _, _, rank in held], np.int64),
-        )
-
-    def near(self, name: str, tiles: Lattice, row: int, buffer: int) -> NDArray[np.int64]:
-        """The highest rank of the blocks of other scenes near every tile of a row, 0 (train) where there is none."""
-        tile, place = self.tree.query(tiles.row_footprints(row, buffer))
-        foreign = self.scenes[place] != name
-        ranks = np.zeros(tiles.cols, np.int64)
-        np.maximum.at(ranks, tile[foreign], self.ranks[place[foreign]])
-        return ranks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,9 +20,12 @@ from geosynth.errors import LabelError
 from geosynth.grid import Grid, is_engineering
 from geosynth.legend import UNKNOWN
 from geosynth.rasters import open_raster
+from geosynth.scenes.areas import as_areas
 from geosynth.scenes.checks import orientation
+from geosynth.scenes.codes import Codes, Labels
 from geosynth.scenes.identity import input_files
-from geosynth.scenes.labels import Codes, Labels, MaskLabels, PolygonLabels, attribute_texts
+from geosynth.scenes.layers import PolygonLabels, attribute_texts
+from geosynth.scenes.masks import MaskLabels
 from geosynth.scenes.source import SceneInfo, SceneReader, open_scene
 from geosynth.scenes.targets import same_crs
 from geosynth.scenes.vectors import read_layer
@@ -32,9 +35,9 @@ Bounds = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Polygons:
-    """A polygon layer in memory, in one CRS, in file order: geometries, their attribute texts, an index of places.
+    """A layer's areas in memory, in one CRS, in file order: geometries, their attribute texts, an index of places.
 
-    ``repaired`` counts invalid polygons that were made valid, ``dropped`` empty ones and those that are no area.
+    ``repaired`` counts features with invalid polygons, ``dropped`` those that are empty or have no area.
     """
 
     geometries: NDArray[Any]
@@ -56,7 +59,7 @@ def load_polygons(labels: PolygonLabels, crs: CRS) -> Polygons:
     return _load(labels, None if is_engineering(crs) else crs.to_wkt(), state)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _load(labels: PolygonLabels, wkt: str | None, _state: tuple[tuple[int, int], ...]) -> Polygons:
     """Read a layer; ``_state``, of its files, keeps an edited one from being taken for what it was."""
     frame = read_layer(labels.path, labels.layer, labels.field)
@@ -74,18 +77,15 @@ def _load(labels: PolygonLabels, wkt: str | None, _state: tuple[tuple[int, int],
                 remedy="assign the right one: ogr2ogr -a_srs",
             )
     texts = attribute_texts(frame[labels.field].tolist(), labels.path) if labels.field else [""] * len(frame)
-    shapes = shapely.force_2d(frame.geometry.to_numpy())
-    broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
-    shapes = np.where(broken, shapely.make_valid(shapes, method="structure", keep_collapsed=False), shapes)
-    keep = (shapely.area(shapes) > 0) & ~shapely.is_missing(shapes)
-    shapes = shapes[keep]
+    areas = as_areas(frame.geometry.to_numpy(), labels.line_width, wkt)
+    shapes = areas.geometries
     return Polygons(
         shapes,
-        tuple(text for text, on in zip(texts, keep, strict=True) if on),
+        tuple(texts[feature] for feature in areas.index.tolist()),
         shapely.STRtree(shapes),
         tuple(shapely.total_bounds(shapes).tolist()) if len(shapes) else None,
-        int(broken.sum()),
-        int((~keep).sum()),
+        areas.repaired,
+        areas.dropped,
     )
 
 
@@ -161,60 +161,71 @@ def _span(bounds: Sequence[float]) -> str:
     return f"x {bounds[0]:.7g} to {bounds[2]:.7g}, y {bounds[1]:.7g} to {bounds[3]:.7g}"
 
 
+Burn = Callable[[NDArray[np.uint8], int, int], None]
+"""Writes class ids over (H, W) of them; the window's upper left pixel is (row, col)."""
+
+
 class LabelReader:
     """Windows of a scene's labels; see ``open_labels``."""
 
-    def __init__(
-        self,
-        grid: Grid,
-        codes: Codes,
-        masks: Sequence[SceneReader],
-        layers: Sequence[tuple[Polygons, NDArray[np.uint8]]],
-    ) -> None:
+    def __init__(self, grid: Grid, start: int, burns: Sequence[Burn]) -> None:
         self.grid = grid
-        self._codes = codes
-        self._masks = masks
-        self._layers = layers
+        self._start = start
+        self._burns = burns
 
     def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
         """Class ids uint8 (height, width), 255 unknown; the window may reach outside the grid.
 
-        Masks first, polygons over them, later ones over earlier ones. A polygon covers the pixels whose centre it
-        holds.
+        Later labels lie over earlier ones, and in a layer later polygons. A polygon covers the pixels whose centre it
+        holds, a mask those it knows.
         """
-        ids = np.full((height, width), self._codes.outside if self._layers else UNKNOWN, np.uint8)
-        for reader in self._masks:
-            values, valid = reader.read(row, col, height, width)
-            found = self._codes.of_numbers(values[0])
-            known = valid & (found != UNKNOWN)
-            ids[known] = found[known]
-        window = self.grid.window(row, col, height, width)
-        for layer, classes in self._layers:
-            hits = np.sort(layer.tree.query(window.footprint))
-            if len(hits):
-                shapes = zip(layer.geometries[hits], classes[hits].tolist(), strict=True)
-                rasterize(shapes, out=ids, transform=window.transform)
+        ids = np.full((height, width), self._start, np.uint8)
+        for burn in self._burns:
+            burn(ids, row, col)
         return ids
+
+
+def _burn_polygons(grid: Grid, layer: Polygons, classes: NDArray[np.uint8]) -> Burn:
+    def burn(ids: NDArray[np.uint8], row: int, col: int) -> None:
+        window = grid.window(row, col, *ids.shape)
+        hits = np.sort(layer.tree.query(window.footprint))
+        if len(hits):
+            shapes = zip(layer.geometries[hits], classes[hits].tolist(), strict=True)
+            rasterize(shapes, out=ids, transform=window.transform)
+
+    return burn
+
+
+def _burn_mask(reader: SceneReader, mask: MaskLabels, codes: Codes) -> Burn:
+    def burn(ids: NDArray[np.uint8], row: int, col: int) -> None:
+        values, valid = reader.read(row, col, *ids.shape)
+        found = codes.of_mask(mask, values)
+        np.copyto(ids, found, where=valid & (found != UNKNOWN))
+
+    return burn
 
 
 @contextmanager
 def open_labels(labels: Sequence[Labels], codes: Codes, grid: Grid) -> Iterator[LabelReader]:
-    """Open a scene's labels (each ``placed``) for reading windows of ``grid``.
+    """Open a scene's labels (each ``placed``) for reading windows of ``grid``; later ones lie over earlier ones.
 
     Raises:
-        LabelError: a polygon layer cannot be read.
+        LabelError: a vector layer cannot be read.
         SceneError: a mask cannot be read.
     """
     with ExitStack() as stack:
-        masks = [
-            stack.enter_context(open_scene(entry.scene, grid, nearest=True))
-            for entry in labels
-            if isinstance(entry, MaskLabels)
-        ]
-        layers = []
+        burns: list[Burn] = []
         for entry in labels:
             if isinstance(entry, PolygonLabels):
                 layer = load_polygons(entry, grid.crs)
-                single = np.full(len(layer.values), codes.single, np.uint8)
-                layers.append((layer, codes.of_attributes(layer.values) if entry.field else single))
-        yield LabelReader(grid, codes, masks, layers)
+                burns.append(_burn_polygons(grid, layer, codes.of_layer(entry, layer.values)))
+            elif codes.by_color(entry):
+                # The most frequent value of each band alone would be a colour that is not there.
+                reader = stack.enter_context(open_scene(entry.scene, grid, resampled="nearest"))
+                burns.append(_burn_mask(reader, entry, codes))
+            else:
+                first = replace(entry.scene, bands=entry.scene.bands[:1], indexes=(1,))
+                reader = stack.enter_context(open_scene(first, grid, resampled="majority"))
+                burns.append(_burn_mask(reader, entry, codes))
+        drawn = any(isinstance(entry, PolygonLabels) for entry in labels)
+        yield LabelReader(grid, codes.outside if drawn else UNKNOWN, burns)

@@ -61,7 +61,7 @@ def _kept_rows(info: SceneInfo, lattice: Lattice, min_valid: float, pitch: int) 
     coarse = fine if pitch == 1 else Grid(fine.crs, fine.transform @ Affine.scale(pitch), *shape)
     side = max(1, round(lattice.size / pitch))
     lefts = [round(col * lattice.stride / pitch) for col in range(lattice.cols)]
-    with open_scene(info, coarse, nearest=True) as reader:
+    with open_scene(info, coarse, resampled="nearest") as reader:
         for row in range(lattice.rows):
             _, valid = reader.read(round(row * lattice.stride / pitch), 0, side, lefts[-1] + side)
             tiles = [valid[:, left : left + side] for left in lefts]

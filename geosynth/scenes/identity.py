@@ -13,18 +13,25 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geosynth.folders import file_hash
-from geosynth.scenes.labels import Labels, MaskLabels
+from geosynth.scenes.codes import Labels
+from geosynth.scenes.masks import MaskLabels
 from geosynth.scenes.source import SceneInfo
 from geosynth.tileset import crs_name
 
-_SHAPEFILE = (".dbf", ".shx", ".prj", ".cpg")
+_PARTS = {
+    ".shp": (".dbf", ".shx", ".prj", ".cpg"),
+    ".tab": (".dat", ".map", ".id", ".ind"),
+    ".mif": (".mid",),
+}
+"""Vector files that consist of several of one name."""
 _ABOUT = (".ovr", ".aux.xml")
 """Files beside a raster that QGIS and GDAL make while it is looked at: overviews, statistics. What else an ``.aux.xml``
 can say (place, CRS, nodata, names of bands) is in ``scene_identity``."""
 
 
 def input_files(path: str | PathLike[str]) -> tuple[Path, ...]:
-    """The files an input consists of: itself, world files, masks, sources of a VRT (and theirs), parts of a shapefile.
+    """The files an input consists of: itself, world files, masks, sources of a VRT (and theirs), parts of a shapefile
+    or geodatabase.
 
     None where GDAL reads no plain file (a remote one, one in an archive).
     """
@@ -61,7 +68,8 @@ def label_identity(labels: Labels) -> dict[str, Any]:
     """Labels in a request, as JSON."""
     if isinstance(labels, MaskLabels):
         return {**scene_identity(labels.scene), "nodata": labels.nodata, "placed": labels.placed}
-    return {"file": Path(labels.path).name, "layer": labels.layer, "sha256": content_hash(labels.path)}
+    identity = {"file": Path(labels.path).name, "layer": labels.layer, "sha256": content_hash(labels.path)}
+    return identity if labels.line_width is None else {**identity, "line_width": labels.line_width}
 
 
 def _gather(text: str, found: dict[str, None]) -> None:
@@ -69,9 +77,12 @@ def _gather(text: str, found: dict[str, None]) -> None:
     path = Path(text)
     if path.is_file():
         found[text] = None
-    if path.suffix.lower() == ".shp":
+    elif path.is_dir():  # a file geodatabase
+        found.update(dict.fromkeys(str(file) for file in sorted(path.iterdir()) if file.is_file()))
+        return
+    if parts := _PARTS.get(path.suffix.lower()):
         beside = path.parent.glob(f"{escape(path.stem)}.*")
-        found.update(dict.fromkeys(str(file) for file in sorted(beside) if file.suffix.lower() in _SHAPEFILE))
+        found.update(dict.fromkeys(str(file) for file in sorted(beside) if file.suffix.lower() in parts))
         return
     journal = Path(f"{text}-wal")  # edits that QGIS has not yet moved into the GeoPackage itself
     if journal.is_file() and journal.stat().st_size:

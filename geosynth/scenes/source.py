@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import PurePath
 from typing import Any, Literal
@@ -44,6 +44,9 @@ from geosynth.scenes.targets import offset_between, pixels_across, resized
 
 Validity = Literal["none", "nodata", "alpha", "mask", "nan"]
 
+Resampled = Literal["smooth", "majority", "nearest"]
+"""How pixels become others: averaged or interpolated (measurements), the most frequent (classes), or picked."""
+
 _Fetch = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
 """Reads a window (row, col, height, width) that lies inside: image (C, H, W), valid (H, W)."""
 _COLOURS = {
@@ -51,7 +54,13 @@ _COLOURS = {
     ColorInterp.rededge: "rededge", ColorInterp.coastal: "coastal", ColorInterp.pan: "pan",
 }  # fmt: skip
 _SHRINK = 1.5
-"""From this many source pixels a target pixel on, pixels are averaged instead of interpolated."""
+"""From this many source pixels along a target pixel on, all of them count, not the nearest ones only."""
+_METHODS: dict[Resampled, tuple[Resampling, Resampling]] = {
+    "smooth": (Resampling.bilinear, Resampling.average),
+    "majority": (Resampling.nearest, Resampling.mode),
+    "nearest": (Resampling.nearest, Resampling.nearest),
+}
+"""GDAL's resampling for targets about as fine as the scene, and for coarser ones."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class SceneInfo:
         grid: its place, rows running down from north (see ``open_scene``).
         bands: name, dtype (one for all) and nodata; an alpha band is not among them.
         validity: how the file says where it holds data.
+        indexes: the file's numbers (from 1) of ``bands``; None when they are all it has but alpha.
     """
 
     path: str
@@ -71,6 +81,7 @@ class SceneInfo:
     grid: Grid
     bands: tuple[Band, ...]
     validity: Validity
+    indexes: tuple[int, ...] | None = None
 
 
 def inspect_scene(path: str | PathLike[str]) -> SceneInfo:
@@ -86,6 +97,37 @@ def inspect_scene(path: str | PathLike[str]) -> SceneInfo:
         refuse_nonsense(grid, text)
         probe(dataset)
         return SceneInfo(text, scene_name(text), grid, _bands(dataset), _validity(dataset))
+
+
+def select_bands(info: SceneInfo, wanted: Sequence[str]) -> SceneInfo:
+    """A scene with some of its bands, in the order of ``wanted``: names, or numbers from 1 (alpha does not count).
+
+    Raises:
+        SceneError: no such band, or one is asked for twice.
+    """
+    names = [band.name.casefold() for band in info.bands]
+    chosen: list[int] = []
+    for entry in wanted:
+        text = entry.strip()
+        position = (
+            names.index(text.casefold()) if text.casefold() in names else int(text) - 1 if text.isdecimal() else -1
+        )
+        if not 0 <= position < len(names):
+            raise SceneError(
+                f"has no band '{text}'",
+                where=info.path,
+                remedy="it has: " + ", ".join(f"{n} {band.name}" for n, band in enumerate(info.bands, start=1)),
+            )
+        if position in chosen:
+            raise SceneError(f"band '{text}' is asked for twice", where=info.path, remedy="name every band once")
+        chosen.append(position)
+    numbers = info.indexes or _all_indexes(info)
+    return replace(info, bands=tuple(info.bands[n] for n in chosen), indexes=tuple(numbers[n] for n in chosen))
+
+
+def _all_indexes(info: SceneInfo) -> tuple[int, ...]:
+    with open_raster(info.path) as dataset:
+        return tuple(image_indexes(dataset))
 
 
 def target_grid(info: SceneInfo, *, gsd: float | None = None, crs: CRS | None = None) -> Grid:
@@ -134,34 +176,40 @@ class SceneReader:
             SceneError: the file is damaged here.
         """
         dtype = np.dtype(self.bands[0].dtype)
-        fill = dtype.type(0 if self._nodata is None else self._nodata)
-        image = np.full((len(self.bands), height, width), fill, dtype)
-        valid = np.zeros((height, width), bool)
         top, left = max(row, 0), max(col, 0)
         bottom, right = min(row + height, self.grid.height), min(col + width, self.grid.width)
-        if top < bottom and left < right:
+        inside = np.s_[top - row : bottom - row, left - col : right - col]
+        whole = (bottom - top, right - left) == (height, width)
+        if whole or (top < bottom and left < right):
             part, holds = self._fetch(top, left, bottom - top, right - left)
             if dtype.kind == "f":
                 holds &= np.isfinite(part).all(axis=0)
-            inside = np.s_[top - row : bottom - row, left - col : right - col]
-            image[:, *inside] = np.where(holds, avoid_nodata(part, self._nodata), fill)
+            part = avoid_nodata(part, self._nodata)
+            if whole and holds.all():
+                return part, holds
+        fill = dtype.type(0 if self._nodata is None else self._nodata)
+        image = np.full((len(self.bands), height, width), fill, dtype)
+        valid = np.zeros((height, width), bool)
+        if top < bottom and left < right:
+            image[:, *inside] = np.where(holds, part, fill)
             valid[inside] = holds
         return image, valid
 
 
 @contextmanager
 def open_scene(
-    info: SceneInfo, target: Grid | None = None, nodata: float | None = None, *, nearest: bool = False
+    info: SceneInfo, target: Grid | None = None, nodata: float | None = None, *, resampled: Resampled = "smooth"
 ) -> Iterator[SceneReader]:
     """Open a scene for reading windows.
 
     Args:
         info: from ``inspect_scene``.
-        target: the pixels to read on; the scene is warped onto them once, lazily, window by window (average when a
-            pixel covers 1.5 or more of the scene's, else bilinear; what is valid by the nearest pixel). None, or a
-            grid on the scene's own pixels: the pixels as they are.
+        target: the pixels to read on; the scene is warped onto them once, lazily, window by window. None, or a grid
+            on the scene's own pixels: the pixels as they are.
         nodata: what pixels without data hold in what is read; None means 0.
-        nearest: take the nearest pixel instead of mixing: for classes.
+        resampled: how values are brought onto the target: "smooth" averages when a pixel covers 1.5 or more of the
+            scene's and interpolates else, "majority" takes the most frequent value when it does and the nearest else,
+            "nearest" the nearest. What is valid is told by the nearest pixel.
 
     Raises:
         SceneError: unreadable, or cannot be brought onto the target.
@@ -171,7 +219,7 @@ def open_scene(
     with ExitStack() as stack:
         with _blamed_on(info):
             dataset = stack.enter_context(_open(info.path))
-            read = _direct(dataset, info, offset) if offset is not None else _warped(stack, info, grid, nearest)
+            read = _direct(dataset, info, offset) if offset is not None else _warped(stack, info, grid, resampled)
 
         def fetch(row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             with _blamed_on(info):
@@ -217,7 +265,7 @@ def _direct(dataset: DatasetReader, info: SceneInfo, offset: tuple[int, int]) ->
 
 def _read(dataset: Any, info: SceneInfo, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """A window inside the dataset, with what is valid by every sign the file gives."""
-    image = dataset.read(image_indexes(dataset), window=window)
+    image = dataset.read(_indexes(dataset, info), window=window)
     valid = _holds_data(image, info.bands)
     alpha = alpha_index(dataset)
     if alpha is not None:
@@ -227,8 +275,12 @@ def _read(dataset: Any, info: SceneInfo, window: Window) -> tuple[NDArray[Any], 
     return image, valid
 
 
-def _warped(stack: ExitStack, info: SceneInfo, grid: Grid, nearest: bool) -> _Fetch:
-    """Two views of the scene on ``grid``: its values averaged or interpolated, and its signs of validity unmixed."""
+def _indexes(dataset: Any, info: SceneInfo) -> list[int]:
+    return image_indexes(dataset) if info.indexes is None else list(info.indexes)
+
+
+def _warped(stack: ExitStack, info: SceneInfo, grid: Grid, resampled: Resampled) -> _Fetch:
+    """Two views of the scene on ``grid``: its values, resampled, and its signs of validity, unmixed."""
     nodata = info.bands[0].nodata
     # Overviews are often made by picking pixels: averages are taken from the pixels themselves.
     source = stack.enter_context(_open(info.path, OVERVIEW_LEVEL="NONE"))
@@ -241,18 +293,20 @@ def _warped(stack: ExitStack, info: SceneInfo, grid: Grid, nearest: bool) -> _Fe
         "width": grid.width,
         "src_nodata": nodata,
         "add_alpha": alpha_index(source) is None,
+        "init_dest_nodata": False,  # alpha says where nothing is
+        "INIT_DEST": "0",
         # As in valid_pixels: a 0 hides a pixel when all bands have it, any other value hides in its own band.
-        "warp_extras": {"UNIFIED_SRC_NODATA": "YES" if nodata == 0 else "NO"},
+        "UNIFIED_SRC_NODATA": "YES" if nodata == 0 else "NO",
     }
-    shrink = pixels_across(info.grid, grid)
-    smooth = Resampling.average if shrink >= _SHRINK else Resampling.bilinear
+    method = _METHODS[resampled][pixels_across(info.grid, grid) >= _SHRINK]
     signs = stack.enter_context(WarpedVRT(source, resampling=Resampling.nearest, **options))
-    values = signs if nearest else stack.enter_context(WarpedVRT(source, resampling=smooth, **options))
+    picked = method is Resampling.nearest
+    values = signs if picked else stack.enter_context(WarpedVRT(source, resampling=method, **options))
     has_values = any(band.nodata is not None for band in info.bands)
 
     def fetch(row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         window = Window(col, row, width, height)
-        indexes = image_indexes(values)
+        indexes = _indexes(values, info)
         image = values.read(indexes, window=window)
         valid = signs.read(alpha_index(signs), window=window) > 0
         if has_values:

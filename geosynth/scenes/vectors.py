@@ -20,6 +20,23 @@ class VectorLayer:
     fields: tuple[str, ...]
 
 
+def split_layer(source: str) -> tuple[str, str | None]:
+    """``FILE|layername=NAME``, as QGIS writes one layer of a file, as (FILE, NAME); NAME is None for all layers.
+
+    Raises:
+        LabelError: something else is behind the bar.
+    """
+    if "|" not in source or Path(source).exists():
+        return source, None
+    path, _, option = source.partition("|")
+    key, _, name = option.partition("=")
+    if key.casefold() != "layername" or not name or "|" in name:
+        raise LabelError(
+            f"'|{option}' is not understood", where=path, remedy="name a layer of a file with FILE|layername=NAME"
+        )
+    return path, name
+
+
 def vector_layers(path: str) -> tuple[VectorLayer, ...]:
     """The layers with geometry of a vector file; none when it is no vector file."""
     import pyogrio
@@ -41,8 +58,8 @@ def vector_layers(path: str) -> tuple[VectorLayer, ...]:
     )
 
 
-def read_layer(path: str, layer: str, field: str | None) -> Any:
-    """A layer as a GeoDataFrame with one attribute, or none.
+def read_layer(path: str, layer: str, field: str | None, *, geometry: bool = True) -> Any:
+    """A layer as a GeoDataFrame with one attribute, or none; as a DataFrame without ``geometry``.
 
     Raises:
         LabelError: it cannot be read.
@@ -54,7 +71,7 @@ def read_layer(path: str, layer: str, field: str | None) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # repeated feature ids are no concern here
-            return pyogrio.read_dataframe(path, layer=layer, columns=[field] if field else [])
+            return pyogrio.read_dataframe(path, layer=layer, columns=[field] if field else [], read_geometry=geometry)
     except (OSError, ValueError, RuntimeError) as error:
         raise LabelError(
             f"cannot be read ({' '.join(str(error).split())[:120]})",

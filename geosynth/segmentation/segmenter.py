@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from geosynth.folders import OutputFolder, canonical_json
 from geosynth.legend import Legend
 from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage
+from geosynth.normalisation import Normalisation
 from geosynth.rasters import Band
-from geosynth.samples import Normalisation
+from geosynth.segmentation.flips import FLIPS, turned, turned_back
 from geosynth.segmentation.networks import build_network, padded_logits
 
 FORMAT = 1
@@ -101,10 +103,24 @@ class Segmenter:
     hash: str
 
     @torch.no_grad()
-    def logits(self, images: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
-        """Logits float32 (N, K, H, W), on the device, of raster values (N, C, H, W) and valid bool (N, H, W)."""
+    def logits(
+        self, images: NDArray[Any], valid: NDArray[np.bool_], *, flips: int = 1, precision: str = "32"
+    ) -> Tensor:
+        """Logits float32 (N, K, H, W), on the device, of raster values (N, C, H, W) and valid bool (N, H, W).
+
+        Args:
+            images, valid: what to segment.
+            flips: a key of ``FLIPS``; the logits are the mean over that many views, each turned back.
+            precision: "32", or "bf16" for autocast (the weights stay float32).
+        """
         sample = self.spec.normalisation(images, valid).to(self.device)
-        return padded_logits(self.network, sample).float()
+        total: Tensor | None = None
+        with torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16"):
+            for view in FLIPS[flips]:
+                part = turned_back(padded_logits(self.network, turned(sample, view)), view).float()
+                total = part if total is None else total.add_(part)
+        assert total is not None
+        return total if flips == 1 else total.div_(flips)
 
 
 def save_segmenter(
@@ -184,3 +200,12 @@ def load_segmenter(folder: str | PathLike[str], device: str = "auto") -> Segment
         raise ModelError(f"does not fit its description ({str(error)[:160]})", where=path, remedy=remedy) from None
     network = network.to(where).eval().requires_grad_(False)
     return Segmenter(spec, network, where, content["training"], content["validation"], content["hash"])
+
+
+@lru_cache(maxsize=1)
+def cached_segmenter(folder: str, content_hash: str, device: str) -> Segmenter:
+    """``load_segmenter`` for workers that do many tasks with one; raises ModelError when it is no longer the same."""
+    segmenter = load_segmenter(folder, device)
+    if segmenter.hash != content_hash:
+        raise ModelError("was changed during the run", where=folder, remedy="run again with --overwrite")
+    return segmenter

@@ -18,7 +18,8 @@ from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done
 from geosynth.lineage import Lineage, read_lineage
-from geosynth.samples import Normalisation, TilesetDataModule, pairs_of
+from geosynth.normalisation import Normalisation
+from geosynth.samples import TilesetDataModule, pairs_of
 from geosynth.segmentation.metrics import Scores, dataset_confusion, scores
 from geosynth.segmentation.segmenter import SegmenterSpec, describe_segmenter, save_segmenter
 from geosynth.segmentation.task import SegmentationTask

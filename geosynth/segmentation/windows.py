@@ -48,6 +48,13 @@ class Windows:
         weights = tuple((ramp / total[start : start + size]).astype(np.float32) for start in starts)
         return cls(length, size, starts, weights)
 
+    def span(self, numbers: range) -> tuple[int, int]:
+        """The pixels that belong to some windows in a row: from where the first starts to where the next one would.
+
+        All windows together have all pixels, each once, though a window reaches into those of its neighbours.
+        """
+        return self.starts[numbers.start], self.starts[numbers.stop] if numbers.stop < len(self.starts) else self.length
+
     def touching(self, begin: int, end: int) -> range:
         """Numbers of the windows that cover any pixel of ``begin`` .. ``end`` (exclusive)."""
         hits = [n for n, start in enumerate(self.starts) if start < end and start + self.size > begin]

@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,16 @@ def die_at_three(number: int) -> int:
     return number
 
 
-def process_of(folder: str) -> str:
-    import time
+def die_once_at_three(task: tuple[str, int]) -> int:
+    folder, number = task
+    died = Path(folder) / "died"
+    if number == 3 and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
 
+
+def process_of(folder: str) -> str:
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(0.2)
     return folder
@@ -49,9 +57,20 @@ def test_an_error_of_a_task_arrives_whole(workers: int) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-def test_a_killed_worker_is_reported() -> None:
-    with pytest.raises(GeosynthError, match="worker process died"):
+def test_workers_that_die_again_and_again_are_reported() -> None:
+    with pytest.raises(GeosynthError, match="die again and again"):
         list(run_tasks(die_at_three, range(6), Events(), workers=2))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = []
+    tasks = [(str(tmp_path), number) for number in range(9)]
+    results = list(run_tasks(die_once_at_three, tasks, Events([said.append]), workers=2))
+    assert sorted(results) == list(range(9))
+    assert [event["message"] for event in said if event["event"] == "log"] == [
+        "a worker process died (out of memory, or killed); its tasks are done again"
+    ]
 
 
 def test_cancel_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -66,12 +85,21 @@ def test_cancel_leaves_no_process_behind(tmp_path: Path) -> None:
             os.kill(pid, 0)
 
 
-def test_a_dask_cluster_gives_the_same() -> None:
+def die_in_its_process(task: tuple[str, int]) -> int:
+    """Like ``die_once_at_three``, with time for the cluster to hand out more."""
+    time.sleep(0.05)
+    return die_once_at_three(task)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_dask_cluster_gives_the_same_though_a_worker_is_killed(tmp_path: Path) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
-        results = list(run_tasks(square, range(5), Events(), scheduler=cluster.scheduler_address))
-    assert sorted(results) == [0, 1, 4, 9, 16]
+    tasks = [(str(tmp_path), number) for number in range(12)]
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        results = list(run_tasks(die_in_its_process, tasks, Events(), scheduler=cluster.scheduler_address))
+    assert sorted(results) == list(range(12))
+    assert (tmp_path / "died").exists()
 
 
 def test_no_dask_scheduler() -> None:

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from conftest import required
 
 from geosynth.errors import LegendError
 from geosynth.legend import (
@@ -74,7 +75,6 @@ def test_ignored_values(tmp_path: Path) -> None:
     path = tmp_path / "classes.json"
     path.write_text(json.dumps({"ignore_index": 0, "classes": [{"id": 1, "name": "house"}]}))
     assert ignored_values(path) == (0,)
-    assert (ignored_values("dubai"), ignored_values("world")) == ((0,), ())
     path.write_text(json.dumps([{"id": 1, "name": "house"}]))
     assert ignored_values(path) == ()
     path.write_text("{")
@@ -82,11 +82,51 @@ def test_ignored_values(tmp_path: Path) -> None:
         ignored_values(path)
 
 
+@pytest.mark.parametrize("color", [{"color": "#9B9B9B"}, {"rgb": [155, 155, 155]}])
+def test_the_colour_of_an_ignored_class_is_ignored_too(tmp_path: Path, color: dict[str, object]) -> None:
+    path = tmp_path / "classes.json"
+    classes = [{"id": 0, "name": "unlabeled", **color}, {"id": 1, "name": "house", "color": "#112233"}]
+    path.write_text(json.dumps({"ignore_index": 0, "classes": classes}))
+    assert ignored_values(path) == (0, "#9b9b9b")
+
+
 def test_ready_made_legends() -> None:
     for name in READY_MADE:
         assert load_legend(name) is READY_MADE[name]
+        colors = [entry.color for entry in READY_MADE[name].classes]
+        assert len(set(colors)) == len(colors), "masks coded by colour need colours of their own"
+        assert not set(colors) & set(ignored_values(name))
     with pytest.raises(LegendError, match="world"):
         load_legend("no-such-legend")
+
+
+def test_legends_of_label_sets_are_those_of_their_authors() -> None:
+    """Ids, order and colours as published; the sources are named in geosynth/legends.py."""
+    loveda = load_legend("loveda")
+    assert loveda.names == ("background", "building", "road", "water", "barren", "forest", "agriculture")
+    assert loveda.ids == tuple(range(1, 8))
+    assert loveda.named("barren").rgb == (159, 129, 183)
+    openearthmap = load_legend("openearthmap")
+    assert openearthmap.names == ("bareland", "rangeland", "developed_space", "road", "tree", "water",
+                                  "agriculture_land", "building")  # fmt: skip
+    assert openearthmap.ids == tuple(range(1, 9))
+    assert openearthmap.named("rangeland").rgb == (0, 255, 36)
+    isaid = load_legend("isaid")
+    assert isaid.names == ("background", "ship", "storage_tank", "baseball_diamond", "tennis_court", "basketball_court",
+                           "ground_track_field", "bridge", "large_vehicle", "small_vehicle", "helicopter",
+                           "swimming_pool", "roundabout", "soccer_ball_field", "plane", "harbor")  # fmt: skip
+    assert isaid.ids == tuple(range(16))
+    assert isaid.named("harbor").rgb == (0, 100, 155)
+    ignored = {name: ignored_values(name) for name in READY_MADE}
+    assert ignored == {"world": (), "building": (), "loveda": (0,), "openearthmap": (0, "#000000"), "isaid": (),
+                       "dubai": (0, "#9b9b9b", "#000000")}  # fmt: skip
+
+
+def test_the_dubai_legend_is_that_of_the_data(real_data: Path) -> None:
+    path = real_data / "landcover_dubai" / "classes.json"
+    required("the legend of the Dubai set", path.is_file())
+    assert load_legend(path) == load_legend("dubai")
+    assert set(ignored_values(path)) <= set(ignored_values("dubai"))
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

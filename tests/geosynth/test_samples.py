@@ -31,7 +31,7 @@ from geosynth.samples import (
     training_batch,
 )
 from geosynth.tileset import Tileset, TileSpec
-from geosynth.tilesetwriter import compact, write_tile
+from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 from geosynth.world import Landscape
 
 SIDE = 16
@@ -62,12 +62,12 @@ def write(folder: Path, spec: TileSpec = SPEC, splits: str = "ttttvvx", *, unlab
             grid = Grid(spec.crs, Affine(1, 0, 500000, 0, -1, 5000000), SIDE, SIDE)
             valid = (image != 0).any(0)
             origin = {"image_origin": "real", "mask_origin": "human", "placement": "real"}
-            row = write_tile(
-                out.path, spec, f"t{number:02}", grid, image, valid, mask, {},
+            row = encode_tile(
+spec, f"t{number:02}", grid, image, valid, mask, {},
                 split=names[letter], scene="s", row=number * SIDE, col=0, **origin,
             )  # fmt: skip
             rows.append(row)
-        out.record("all", {"tiles": rows})
+        out.record("all", {"tiles": write_tiles(out.path, rows)})
         compact(out, spec)
     return Tileset(folder)
 

@@ -15,6 +15,7 @@ from rasterio import Affine
 from geosynth.errors import Cancelled, GeosynthError, LabelError, OutputError, SceneError, TilesetError
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN, load_legend
+from geosynth.scenes.source import SceneReader
 from geosynth.tileset import Tileset
 from geosynth.tiling import TilingPlan, tile_scenes
 from geosynth.world import Landscape
@@ -50,7 +51,7 @@ def test_tiles_are_the_scene_at_their_place(tmp_path: Path) -> None:
     summary = tile_scenes(plan(paths), tmp_path / "out", Events())
     tileset = Tileset(tmp_path / "out")
     assert summary.tiles == len(tileset.tiles) == 36
-    assert summary.dropped == {"edge": 49 - 36, "nodata": 0, "split": 0}
+    assert summary.dropped == {"edge": 49 - 36, "nodata": 0, "split": 0, "empty": 0}
     assert summary.labelled == 36
     assert sum(summary.class_shares.values()) == pytest.approx(1)
     image, mask = Landscape(0).render(0, 0, 200, 200)
@@ -99,7 +100,19 @@ def test_the_same_request_gives_the_same_bytes_with_any_number_of_workers(tmp_pa
         tile_scenes(plan(paths, seed=1), tmp_path / "one", Events())
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_dask_cluster_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("geosynth.cutting._TILES", 6)
+    paths = scene(tmp_path, "a", side=100)
+    tile_scenes(plan(paths), tmp_path / "one", Events())
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        tile_scenes(plan(paths), tmp_path / "two", Events(), scheduler=cluster.scheduler_address)
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geosynth.cutting._TILES", 6)  # a column of tiles a task
     paths = scene(tmp_path, "a")
     asked = iter(range(100))
     stop = Events(stop=[lambda: "enough" if next(asked) > 2 else None])
@@ -298,3 +311,249 @@ def test_overlapping_tiles(tmp_path: Path) -> None:
     summary = tile_scenes(plan(scene(tmp_path, "a"), overlap=8, val=0, test=0), tmp_path / "out", Events())
     assert summary.tiles == 64
     assert {tile.geometry.bounds[0] for tile in Tileset(tmp_path / "out").tiles} == {500_000 + 24 * i for i in range(8)}
+
+
+def test_bands_are_picked_by_name_or_number(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=64)
+    with rasterio.open(paths[0], "r+") as dataset:
+        dataset.descriptions = ("red", "green", "blue")
+        image = dataset.read()
+    tile_scenes(plan(paths, bands=("BLUE", "1")), tmp_path / "out", Events())
+    tileset = Tileset(tmp_path / "out")
+    assert [band.name for band in tileset.spec.bands] == ["blue", "red"]
+    for tile in tileset.tiles:
+        read = tileset.read(tile)[0]
+        assert (read == image[[2, 0], tile.row : tile.row + 32, tile.col : tile.col + 32]).all()
+    with pytest.raises(SceneError, match=r"a.tif: has no band 'nir' — it has: 1 red, 2 green, 3 blue"):
+        tile_scenes(plan(paths, bands=("nir",)), tmp_path / "other", Events())
+    with pytest.raises(SceneError, match="asked for twice"):
+        tile_scenes(plan(paths, bands=("red", "1")), tmp_path / "other", Events())
+    assert not (tmp_path / "other").exists()
+
+
+def test_scenes_go_into_the_crs_asked_for(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=128)
+    tile_scenes(plan(paths, crs="EPSG:3857", gsd=1.0), tmp_path / "out", Events())
+    spec = Tileset(tmp_path / "out").spec
+    assert spec.crs_name == "EPSG:3857"
+    assert spec.gsd_m == pytest.approx(1.0, rel=0.01)
+    assert spec.pixel_size[0] == pytest.approx(1 / np.cos(np.radians(45.15)), rel=0.01)  # a mercator metre is shorter
+    with pytest.raises(GeosynthError, match="--crs EPSG:nonsense is no coordinate system"):
+        tile_scenes(plan(paths, crs="EPSG:nonsense"), tmp_path / "other", Events())
+
+
+def test_empty_tiles_are_thinned_in_training_only(tmp_path: Path) -> None:
+    image = tmp_path / "a.tif"
+    with rasterio.open(
+        image, "w", driver="GTiff", height=320, width=320, count=1, dtype="uint8", crs="EPSG:32633",
+        transform=Affine(1, 0, 500_000, 0, -1, 5_000_000),
+    ) as dataset:  # fmt: skip
+        dataset.write(np.ones((1, 320, 320), np.uint8))
+    house = gpd.GeoDataFrame({"class": ["house"]}, geometry=[shapely.box(500_001, 4_999_900, 500_050, 4_999_990)])
+    house.set_crs("EPSG:32633").to_file(tmp_path / "a.gpkg")
+    base = TilingPlan((image,), (tmp_path / "a.gpkg",), size=16, outside="background", test=0.3)
+    tile_scenes(base, tmp_path / "all", Events())
+    summary = tile_scenes(replace(base, empty=0.25), tmp_path / "some", Events())
+    full, thin = Tileset(tmp_path / "all").tiles, {tile.id: tile for tile in Tileset(tmp_path / "some").tiles}
+    empty = [tile for tile in full if tile.class_fractions[0] == 1]
+    training = [tile for tile in empty if tile.split == "train"]
+    assert all(tile.id in thin for tile in full if tile not in training)
+    share = sum(tile.id in thin for tile in training) / len(training)
+    assert 0.15 < share < 0.35
+    assert summary.dropped["empty"] == len(full) - len(thin) > 0
+    nothing = tile_scenes(replace(base, empty=0.0), tmp_path / "none", Events())
+    assert nothing.tiles == len(full) - len(training)
+    with pytest.raises(LabelError, match=r"no class is background \(house\)"):
+        tile_scenes(replace(base, empty=0.5, outside="unknown"), tmp_path / "other", Events())
+
+
+@pytest.mark.parametrize("with_train", [False, True])
+def test_splits_are_those_of_the_ground_drawn_for_them(tmp_path: Path, with_train: bool) -> None:
+    paths = scene(tmp_path, "a", side=320)
+    place = (500_000, 5_000_000)
+    ground = {
+        "val": shapely.box(place[0], place[1] - 320, place[0] + 100, place[1]),
+        "test": shapely.box(place[0] + 220, place[1] - 320, place[0] + 320, place[1] - 100),
+        "train": shapely.box(place[0] + 110, place[1] - 200, place[0] + 200, place[1]),
+    }
+    names = [name for name in ground if with_train or name != "train"]
+    frame = gpd.GeoDataFrame({"split": names}, geometry=[ground[name] for name in names], crs="EPSG:32633")
+    frame.to_crs("EPSG:4326").to_file(tmp_path / "areas.geojson")
+    tile_scenes(plan(paths, split=str(tmp_path / "areas.geojson"), buffer=8), tmp_path / "out", Events())
+    tiles = Tileset(tmp_path / "out").tiles
+    found = {(tile.row, tile.col): tile.split for tile in tiles}
+    shapes = {name: shapely.buffer(ground[name], 0.01) for name in names}  # degrees and back
+    for row in range(0, 320, 32):
+        for col in range(0, 320, 32):
+            own = shapely.box(place[0] + col, place[1] - row - 32, place[0] + col + 32, place[1] - row)
+            near = {name for name in names if shapely.distance(ground[name], own) < 8}
+            holding = {name for name in names if shapely.covers(shapes[name], own)}
+            if not with_train and not near:
+                holding = {"train"}
+            expected = holding.pop() if holding and near <= holding else None
+            assert found.get((row, col)) == expected, (row, col)
+    assert set(found.values()) == {"train", "val", "test"}
+
+
+def test_ground_for_splits_that_says_something_else_is_refused(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=64)
+    areas = tmp_path / "areas.gpkg"
+    frame = gpd.GeoDataFrame({"split": ["validation"]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:32633")
+    frame.to_file(areas)
+    with pytest.raises(LabelError, match=r"areas.gpkg: its attribute 'split' holds validation — write train, val"):
+        tile_scenes(plan(paths, split=str(areas)), tmp_path / "out", Events())
+    with pytest.raises(GeosynthError, match="--split FILE and --assign"):
+        tile_scenes(plan(paths, split=str(areas), assign=(("a", "val"),)), tmp_path / "out", Events())
+    with pytest.raises(GeosynthError, match="neither block nor scene nor a file"):
+        tile_scenes(plan(paths, split="place"), tmp_path / "out", Events())
+
+
+def test_scenes_are_added_to_a_tileset(tmp_path: Path) -> None:
+    first, out = scene(tmp_path, "a", side=160), tmp_path / "out"
+    tile_scenes(plan(first), out, Events())
+    before = {tile.id: tile for tile in Tileset(out).tiles}
+    identity = Tileset(out).spec.id
+    second = scene(tmp_path, "b", col=96, side=160)  # 64 columns of the first scene's ground, too
+    addition = plan(second, size=None, legend=None)
+    summary = tile_scenes(addition, out, Events(), append=True)
+    tileset = Tileset(out)
+    after = {tile.id: tile for tile in tileset.tiles}
+    assert {id_: after[id_] for id_ in before} == before
+    assert tileset.spec.id == identity
+    new = [tile for id_, tile in after.items() if id_ not in before]
+    assert {tile.scene for tile in new} == {"b"}
+    assert summary.tiles == len(after)
+    inside = 1e-6
+    for tile in new:
+        for old in before.values():
+            if tile.split != old.split:
+                assert not tile.geometry.buffer(-inside).intersects(old.geometry)
+    assert summary.dropped["split"] > 0
+    image = Landscape(0).render(0, 96, 160, 160)[0]
+    tile = new[-1]
+    assert (tileset.read(tile)[0] == image[:, tile.row : tile.row + 32, tile.col : tile.col + 32]).all()
+    counts = sum(tile.valid_fraction for tile in after.values() if tile.split == "train")
+    assert counts > sum(tile.valid_fraction for tile in before.values() if tile.split == "train")
+    again = tile_scenes(addition, out, Events(), append=True)
+    assert again.nothing_to_do
+    with pytest.raises(SceneError, match="holds this very scene already, as b"):
+        tile_scenes(replace(addition, seed=7), out, Events(), append=True)
+
+
+def test_an_interrupted_addition_leaves_the_tileset_as_it_was_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geosynth.cutting._TILES", 2)
+    first, second, third = (scene(tmp_path, name, col=200 * n, side=100) for n, name in enumerate("abc"))
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    for folder in (out, whole):
+        tile_scenes(plan(first), folder, Events())
+    index = (out / "index.parquet").read_bytes()
+    asked = iter(range(100))
+    stop = Events(stop=[lambda: "enough" if next(asked) > 2 else None])
+    with pytest.raises(Cancelled):
+        tile_scenes(plan(second), out, stop, append=True)
+    assert (out / "index.parquet").read_bytes() == index
+    with pytest.raises(OutputError, match="unfinished run"):
+        tile_scenes(plan(third), out, Events(), append=True)
+    with pytest.raises(OutputError, match="unfinished run of this command"):
+        tile_scenes(plan(second), out, Events(), append=True)
+    tile_scenes(plan(second), out, Events(), append=True, rerun="resume")
+    tile_scenes(plan(second), whole, Events(), append=True, workers=2)
+    assert hashes(out) == hashes(whole)
+    tile_scenes(plan(third), out, Events(), append=True)
+    assert {tile.scene for tile in Tileset(out).tiles} == {"a", "b", "c"}
+
+
+def test_what_does_not_go_with_a_tileset_is_not_added(tmp_path: Path) -> None:
+    paths, out = scene(tmp_path, "a", side=100), tmp_path / "out"
+    with pytest.raises(TilesetError, match="out"):
+        tile_scenes(plan(paths), out, Events(), append=True)
+    tile_scenes(plan(paths), out, Events())
+    before = hashes(out)
+    (tmp_path / "x").mkdir()
+    refusals: list[tuple[tuple[Path, Path], dict[str, Any], str]] = [
+        (scene(tmp_path / "x", "a", col=300, side=100), {}, "has a scene called a"),
+        (scene(tmp_path, "b", col=300, side=100), {"size": 64}, "has tiles of 32 pixels, not 64"),
+        (scene(tmp_path, "c", col=300, side=100), {"legend": load_legend("dubai")}, "other classes than --legend"),
+        (scene(tmp_path, "d", col=300, side=100), {"gsd": 2.0}, "not 2 m"),
+        (scene(tmp_path, "e", col=300, side=100, nodata=0), {}, "the tileset has no value for them"),
+        (scene(tmp_path, "f", col=300, side=100), {"crs": "EPSG:3857"}, "has a CRS already"),
+    ]
+    for files, changes, message in refusals:
+        with pytest.raises(GeosynthError, match=message):
+            tile_scenes(plan(files, **changes), out, Events(), append=True)
+    assert hashes(out) == before
+
+
+def test_large_scenes_are_cut_in_pieces_of_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = scene(tmp_path, "a", side=200)
+    tile_scenes(plan(paths, overlap=8), tmp_path / "whole", Events())
+    seen: list[int] = []
+    read = SceneReader.read
+
+    def counting(self: SceneReader, row: int, col: int, height: int, width: int) -> Any:
+        seen.append(height * width)
+        return read(self, row, col, height, width)
+
+    monkeypatch.setattr(SceneReader, "read", counting)
+    monkeypatch.setattr("geosynth.cutting._BYTES", 200 * 100 * 5)
+    monkeypatch.setattr("geosynth.cutting._HEIGHT", 64)
+    tile_scenes(plan(paths, overlap=8), tmp_path / "parts", Events())
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "parts")
+    assert len(seen) > 4
+    assert max(seen) <= 200 * 110
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_loveda_as_it_is_downloaded(tmp_path: Path) -> None:
+    random, masks = np.random.default_rng(0), {}
+    for part, area, number in (("Train", "Rural", 2), ("Train", "Urban", 7), ("Val", "Rural", 2), ("Test", "Urban", 9)):
+        bands = {"images_png": random.integers(0, 256, (3, 32, 32), dtype=np.uint8)}
+        if part != "Test":
+            bands["masks_png"] = masks[f"{part}_{area}_{number}"] = random.integers(0, 8, (1, 32, 32), dtype=np.uint8)
+        for kind, values in bands.items():
+            file = tmp_path / "LoveDA" / part / area / kind / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with rasterio.open(
+                file, "w", driver="PNG", count=len(values), height=32, width=32, dtype="uint8"
+            ) as dataset:
+                dataset.write(values)
+    base = TilingPlan((tmp_path / "LoveDA",), layout="loveda", size=16)
+    tile_scenes(base, tmp_path / "out", Events())
+    tileset = Tileset(tmp_path / "out")
+    assert tileset.spec.legend == load_legend("loveda")
+    assert tileset.spec.gsd_m == 0.3
+    assert {(tile.scene, tile.split, tile.labelled) for tile in tileset.tiles} == {
+        ("Train_Rural_2", "train", True), ("Train_Urban_7", "train", True), ("Val_Rural_2", "val", True),
+        ("Test_Urban_9", "test", False),
+    }  # fmt: skip
+    for tile in tileset.tiles:
+        if tile.split != "test":
+            mask = masks[tile.scene][0, tile.row : tile.row + 16, tile.col : tile.col + 16]
+            assert (tileset.read(tile)[2] == np.where(mask == 0, UNKNOWN, mask)).all()
+    with pytest.raises(GeosynthError, match="takes one folder"):
+        tile_scenes(replace(base, labels=(tmp_path,)), tmp_path / "other", Events())
+
+
+def test_lines_and_layers_in_the_order_of_giving(tmp_path: Path) -> None:
+    image = scene(tmp_path, "a", side=64)[0]
+    left, top = 500_000, 5_000_000
+    house = gpd.GeoDataFrame(geometry=[shapely.box(left + 10, top - 50, left + 40, top - 20)], crs="EPSG:32633")
+    street = gpd.GeoDataFrame(geometry=[shapely.LineString([(left - 20, top - 35), (left + 90, top - 35)])])
+    house.to_file(tmp_path / "map.gpkg", layer="building")
+    street.set_crs("EPSG:32633").to_file(tmp_path / "map.gpkg", layer="road")
+    layers = [f"{tmp_path}/map.gpkg|layername={name}" for name in ("building", "road")]
+    base = TilingPlan((image,), tuple(layers), size=64, legend=WORLD, outside="unknown", line_width=6.0)
+    expected = np.full((64, 64), UNKNOWN)
+    expected[20:50, 10:40] = 1
+    road = np.s_[32:38, :]
+    for labels, over in ((layers, True), (layers[::-1], False)):
+        out = tmp_path / f"out{over}"
+        tile_scenes(replace(base, labels=tuple(labels)), out, Events())
+        tileset = Tileset(out)
+        drawn = expected.copy()
+        drawn[road] = 2 if over else np.where(expected[road] == 1, 1, 2)
+        assert (tileset.read(tileset.tiles[0])[2] == drawn).all()
+    with pytest.raises(LabelError, match="--line-width"):
+        tile_scenes(replace(base, line_width=None), tmp_path / "other", Events())

@@ -17,7 +17,7 @@ from geosynth.legend import Legend
 from geosynth.lineage import read_lineage
 from geosynth.noise import sample_noise
 from geosynth.tileset import Tileset
-from geosynth.tilesetwriter import compact, write_tile
+from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 
 FIVE = GenerateRequest(5, steps=2, block=2)
 
@@ -161,10 +161,8 @@ def copy_with_ids(source: Path, target: Path, offset: int) -> None:
         for tile in tileset.tiles:
             image, valid, mask = tileset.read(tile)
             columns = {name: getattr(tile, name) for name in names}
-            records.append(
-                write_tile(out.path, spec, tile.id, tileset.grid(tile), image, valid, mask + offset, {}, **columns)
-            )
-        out.record("all", {"tiles": records})
+            records.append(encode_tile(spec, tile.id, tileset.grid(tile), image, valid, mask + offset, {}, **columns))
+        out.record("all", {"tiles": write_tiles(out.path, records)})
         compact(out, spec)
 
 

@@ -14,7 +14,7 @@ from geosynth.legend import Legend, load_legend
 from geosynth.lineage import Lineage
 from geosynth.rasters import Band
 from geosynth.tileset import Tileset, TileSpec
-from geosynth.tilesetwriter import compact, write_tile
+from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 from geosynth.world import Landscape
 
 RGB = (Band("red", "uint8"), Band("green", "uint8"), Band("blue", "uint8"))
@@ -57,12 +57,12 @@ def make_tiles(
             if synthetic:
                 grid = fictitious_grid(spec.crs, spec.pixel_size, SIDE, number, spec.id)
             rows.append(
-                write_tile(
-                    out.path, spec, f"t_{number:03}", grid, image, np.ones((SIDE, SIDE), bool), mask, {}, split=split,
+                encode_tile(
+spec, f"t_{number:03}", grid, image, np.ones((SIDE, SIDE), bool), mask, {}, split=split,
                     scene="" if synthetic else "world", row=row, col=col, **origins,
                 )
             )  # fmt: skip
-        out.record("tiles", {"tiles": rows})
+        out.record("tiles", {"tiles": write_tiles(out.path, rows)})
         compact(out, spec, lineage)
     return Tileset(path)
 

@@ -11,7 +11,8 @@ from rasterio.crs import CRS
 
 from geosynth.errors import SceneError
 from geosynth.grid import Grid, engineering_crs
-from geosynth.scenes.blocks import Lattice, SceneSplits, assign_splits, fitting_block, split_tiles
+from geosynth.scenes.blocks import Lattice, assign_splits, fitting_block
+from geosynth.scenes.splits import SceneSplits, split_tiles
 
 UTM = CRS.from_epsg(32633)
 

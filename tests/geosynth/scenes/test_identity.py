@@ -87,6 +87,21 @@ def test_the_parts_of_a_shapefile_belong_to_it(tmp_path: Path) -> None:
     assert content_hash(tmp_path / "a.shp") != before
 
 
+@pytest.mark.parametrize(("name", "driver"), [("a.gdb", "OpenFileGDB"), ("a.tab", "MapInfo File")])
+def test_a_change_in_any_part_of_a_vector_file_counts(tmp_path: Path, name: str, driver: str) -> None:
+    frame = gpd.GeoDataFrame({"class": ["a"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=32633)
+    frame.to_file(tmp_path / name, driver=driver)
+    assert label_identity(inspect_labels(tmp_path / name)[0])["sha256"] == content_hash(tmp_path / name)
+    seen = [content_hash(tmp_path / name)]
+    parts = input_files(tmp_path / name)
+    assert len(parts) > 3
+    for part in parts:
+        with part.open("ab") as stream:
+            stream.write(b"z")
+        seen.append(content_hash(tmp_path / name))
+    assert len(set(seen)) == len(parts) + 1
+
+
 def test_the_same_content_elsewhere_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     one, other = raster(tmp_path / "a.tif"), raster(tmp_path / "x" / "b.tif")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from conftest import required
 from rasterio import Affine
 from rasterio.crs import CRS
 
@@ -18,7 +19,7 @@ from geosynth.legend import UNKNOWN, Legend, LegendClass, category_names, load_l
 from geosynth.rasters import Band
 from geosynth.scenes.burning import open_labels, placed
 from geosynth.scenes.labels import Labels, MaskLabels, infer_legend, inspect_labels, make_codes
-from geosynth.scenes.source import SceneInfo
+from geosynth.scenes.source import SceneInfo, inspect_scene
 
 UTM = CRS.from_epsg(32633)
 GRID = Grid(UTM, Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000), 40, 50)
@@ -146,6 +147,21 @@ def test_labels_elsewhere_or_in_the_wrong_crs_say_so(tmp_path: Path) -> None:
         placed(inspect_labels(tmp_path / "wrong.gpkg", "roof")[0], SCENE)
 
 
+def test_real_labels_that_do_not_fit_their_crs_and_some_that_do(real_data: Path) -> None:
+    folder = real_data / "awkward" / "solaris"
+    names = ("sample_geotiff_custom_proj", "sample_geotiff_uint16_pan")
+    scenes = [folder / f"{name}.tif" for name in names]
+    files = [
+        folder / "sample_geotiff_custom_proj_labels.geojson",
+        folder / "sample_geotiff_uint16_pan_buildings.geojson",
+    ]
+    required("the awkward rasters", all(path.is_file() for path in (*scenes, *files)))
+    (wrong,), (right,) = (inspect_labels(path) for path in files)
+    with pytest.raises(LabelError, match=r"custom_proj_labels.*do not fit its coordinate system.*-a_srs"):
+        placed(wrong, inspect_scene(scenes[0]))
+    assert placed(right, inspect_scene(scenes[1])) == right
+
+
 def test_a_mask_of_another_grid_is_read_by_the_nearest_pixel(tmp_path: Path) -> None:
     fine = np.kron(np.random.default_rng(0).integers(0, 3, (40, 50), dtype=np.uint8), np.ones((3, 3), np.uint8))
     transform = GRID.transform @ Affine.scale(1 / 3)
@@ -242,11 +258,7 @@ def test_polygons_edited_meanwhile_are_read_again(tmp_path: Path) -> None:
     assert (burnt[0] != burnt[1]).any()
 
 
-def test_pictures_and_measurements_are_no_masks(tmp_path: Path) -> None:
-    with rasterio.open(tmp_path / "a.png", "w", driver="PNG", count=3, height=4, width=4, dtype="uint8") as dataset:
-        dataset.write(np.zeros((3, 4, 4), np.uint8))
-    with pytest.raises(LabelError, match="picture with colours"):
-        inspect_labels(tmp_path / "a.png")
+def test_measurements_and_texts_are_no_masks(tmp_path: Path) -> None:
     heights = np.random.default_rng(0).random((40, 50)).astype(np.float32)
     with pytest.raises(LabelError, match=r"256 different values|no whole numbers"):
         inspect_labels(write_mask(tmp_path / "b.tif", heights))
@@ -255,16 +267,67 @@ def test_pictures_and_measurements_are_no_masks(tmp_path: Path) -> None:
         inspect_labels(tmp_path / "c.txt")
 
 
-def test_a_mask_under_polygons(tmp_path: Path) -> None:
+def two_over_one(tmp_path: Path) -> tuple[Labels, Labels, np.ndarray, np.ndarray]:
+    """A mask of class 1 whose right half is unknown, polygons of class 2, and what each is alone."""
     mask = np.full((40, 50), 1, np.uint8)
     mask[:, 25:] = 255
-    frame = polygons(count=4)
+    frame = polygons(count=8)
     frame["roof"] = "two"
     frame.to_file(tmp_path / "a.gpkg")
-    labels = inspect_labels(write_mask(tmp_path / "a.tif", mask, nodata=255)) + inspect_labels(
-        tmp_path / "a.gpkg", "roof"
-    )
-    assert isinstance(labels[0], MaskLabels)
+    (raster,) = inspect_labels(write_mask(tmp_path / "a.tif", mask, nodata=255))
+    (vector,) = inspect_labels(tmp_path / "a.gpkg", "roof")
+    return raster, vector, mask, by_centres(frame, {"two": 2}, UNKNOWN)
+
+
+def test_later_labels_lie_over_earlier_ones(tmp_path: Path) -> None:
+    raster, vector, mask, drawn = two_over_one(tmp_path)
     legend = Legend.from_names(["one", "two"])
-    expected = by_centres(frame, {"two": 2}, 0)
-    assert (read(labels, legend, "unknown") == np.where(expected == 2, 2, mask)).all()
+    assert ((drawn == 2) & (mask == 1)).any(), "they must overlap"
+    assert (read((raster, vector), legend, "unknown") == np.where(drawn == 2, 2, mask)).all()
+    assert (read((vector, raster), legend, "unknown") == np.where(mask == 1, 1, drawn)).all()
+
+
+def test_layers_of_a_file_are_put_in_order_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    for number, name in enumerate(("roofs", "yards")):
+        polygons(seed=number).assign(roof=name).to_file(path, layer=name)
+    polygons(seed=2).assign(roof="odd").to_file(path, layer="more yards")
+    legend = Legend.from_names(["roofs", "yards", "odd"])
+
+    def layer(name: str) -> Labels:
+        (found,) = inspect_labels(f"{path}|layername={name}", "roof")
+        return found
+
+    alone = {name: read((layer(name),), legend, "unknown") for name in ("roofs", "yards", "more yards")}
+    for order in (("roofs", "yards"), ("yards", "roofs"), ("roofs", "more yards")):
+        lower, upper = (alone[name] for name in order)
+        both = read(tuple(layer(name) for name in order), legend, "unknown")
+        assert (both == np.where(upper == UNKNOWN, lower, upper)).all()
+    assert len(inspect_labels(path, "roof")) == 3
+    with pytest.raises(LabelError, match=r"no layer 'roads'.*roofs, yards, more yards"):
+        inspect_labels(f"{path}|layername=roads")
+    with pytest.raises(LabelError, match=r"'\|subset=x' is not understood.*layername="):
+        inspect_labels(f"{path}|subset=x")
+    with pytest.raises(LabelError, match="no such file"):
+        inspect_labels(f"{tmp_path / 'b.gpkg'}|layername=roofs")
+
+
+def test_a_layer_without_attribute_is_of_the_class_it_is_called_after(tmp_path: Path) -> None:
+    for name in ("Roof", "yard"):
+        polygons()[["geometry"]].to_file(tmp_path / "a.gpkg", layer=name)
+    polygons()[["geometry"]].to_file(tmp_path / "yard.geojson")
+    legend = Legend.from_names(["roof", "yard"])
+    for source, id_ in ((f"{tmp_path}/a.gpkg|layername=Roof", 1), (f"{tmp_path}/a.gpkg|layername=yard", 2),
+                        (f"{tmp_path}/yard.geojson", 2)):  # fmt: skip
+        assert set(np.unique(read(inspect_labels(source), legend, "unknown"))) == {id_, UNKNOWN}
+    with pytest.raises(LabelError, match=r"do not say their class.*called|do not say their class.*call the layer"):
+        make_codes(inspect_labels(tmp_path / "a.gpkg"), Legend.from_names(["tin", "tile"]), "unknown")
+
+
+def test_of_several_attributes_each_layer_has_its_own(tmp_path: Path) -> None:
+    polygons().to_file(tmp_path / "a.gpkg", layer="roofs")
+    polygons().rename(columns={"roof": "use"}).to_file(tmp_path / "a.gpkg", layer="yards")
+    labels = inspect_labels(tmp_path / "a.gpkg", ["use", "roof"])
+    assert [entry.field for entry in labels if not isinstance(entry, MaskLabels)] == ["roof", "use"]
+    with pytest.raises(LabelError, match=r"none of the attributes a, b.*roof, use"):
+        inspect_labels(tmp_path / "a.gpkg", ["a", "b"])

@@ -12,6 +12,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from geosynth.errors import SceneError
+from geosynth.grid import Grid
 from geosynth.scenes.source import inspect_scene, open_scene, scene_name, target_grid
 
 UTM = CRS.from_epsg(32633)
@@ -237,3 +238,32 @@ def test_names_are_safe_in_file_names() -> None:
     assert scene_name('NETCDF:"/data/a b.nc":rain') == "a_b_rain"
     assert scene_name("/vsizip/x.zip/été 1.tif") == "été_1"
     assert scene_name("C:\\data\\tile 1?.tif") == "tile_1"
+
+
+def test_a_zero_in_one_band_counts_in_an_average_though_nodata_is_zero(tmp_path: Path) -> None:
+    image = np.full((3, 40, 40), 100, np.uint8)
+    image[0, :, ::2] = 0  # dark in one band: readings
+    image[:, :, 20:] = 0  # no data
+    path = write(tmp_path / "a.tif", image, nodata=0)
+    info = inspect_scene(path)
+    target = Grid(info.grid.crs, info.grid.transform @ Affine.scale(2), 20, 20)
+    with open_scene(info, target, 0) as reader:
+        read, valid = reader.read(0, 0, 20, 20)
+    assert (valid == (np.arange(20) < 10)).all()
+    assert (read[:, :, :10] == np.array([50, 100, 100])[:, None, None]).all()
+
+
+def test_the_most_frequent_class_of_a_coarser_pixel(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    ids = generator.integers(0, 4, (1, 60, 60)).astype(np.uint8)
+    info = inspect_scene(write(tmp_path / "a.tif", ids))
+    target = Grid(info.grid.crs, info.grid.transform @ Affine.scale(3), 20, 20)
+    with open_scene(info, target, resampled="majority") as reader:
+        read = reader.read(0, 0, 20, 20)[0][0]
+    cells = ids[0].reshape(20, 3, 20, 3).swapaxes(1, 2).reshape(20, 20, 9)
+    counts = np.stack([(cells == value).sum(axis=2) for value in range(4)])
+    chosen = np.take_along_axis(counts, read[None].astype(int), axis=0)[0]
+    assert (chosen == counts.max(axis=0)).all()
+    fine = Grid(info.grid.crs, info.grid.transform @ Affine.translation(0.3, 0.3), 59, 59)
+    with open_scene(info, fine, resampled="majority") as reader:
+        assert (reader.read(0, 0, 59, 59)[0][0] == ids[0, :59, :59]).all()

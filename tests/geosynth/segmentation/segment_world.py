@@ -14,7 +14,7 @@ from geosynth.legend import load_legend
 from geosynth.lineage import Lineage
 from geosynth.rasters import Band
 from geosynth.tileset import TileSpec
-from geosynth.tilesetwriter import compact, write_tile
+from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 
 SIDE = 32
 SPEC = TileSpec(
@@ -58,11 +58,11 @@ def write_squares(
             grid = Grid(spec.crs, Affine(0.5, 0, 500000 + number * 16, 0, -0.5, 5000000), SIDE, SIDE)
             columns = {"image_origin": origin, "mask_origin": "human", "placement": "real", "scene": "s"}
             rows.append(
-                write_tile(
-                    out.path, spec, f"t{number:03}", grid, image, np.ones((SIDE, SIDE), bool), mask, {},
+                encode_tile(
+spec, f"t{number:03}", grid, image, np.ones((SIDE, SIDE), bool), mask, {},
                     split=names[letter], row=0, col=number * SIDE, **columns,
                 )
             )  # fmt: skip
-        out.record("all", {"tiles": rows})
+        out.record("all", {"tiles": write_tiles(out.path, rows)})
         compact(out, spec, lineage)
     return folder

@@ -13,7 +13,7 @@ from torch import nn
 from geosynth.errors import Cancelled, GeosynthError, OutputError, SceneError
 from geosynth.events import Events
 from geosynth.samples import Normalisation
-from geosynth.segmentation import prediction
+from geosynth.segmentation import pieces, prediction
 from geosynth.segmentation.prediction import predict_scenes
 from geosynth.segmentation.segmenter import Segmenter, SegmenterSpec
 from geosynth.segmentation.windows import Windows
@@ -130,7 +130,7 @@ def test_there_is_no_seam_where_a_window_ends():
 
 
 def test_strips_of_a_wide_scene_fit_together(tmp_path, network, monkeypatch):
-    monkeypatch.setattr(prediction, "_STRIP_BYTES", 1)  # 4 windows wide
+    monkeypatch.setattr(pieces, "_STRIP_BYTES", 1)  # 4 windows wide
     scene, expected = write_scene(tmp_path / "a.tif", 100, 605, hole=np.s_[:, 250:260])
     (out,) = predict_scenes("s", [scene], tmp_path / "out", Events(), window=64, overlap=16)
     assert (read(out)[0] == expected).all()
