@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
@@ -264,9 +263,10 @@ def class_fractions(mask: NDArray[np.uint8], legend: Legend) -> tuple[tuple[floa
 def to_frame(tiles: Sequence[Tile], crs: CRS) -> Any:
     """The rows as a GeoDataFrame with fixed column order and types."""
     import geopandas
+    import pandas
 
     records = [
         asdict(tile) | {"geometry": tile.geometry, "class_fractions": list(tile.class_fractions)} for tile in tiles
     ]
-    frame = pd.DataFrame.from_records(records, columns=list(COLUMNS))
+    frame = pandas.DataFrame.from_records(records, columns=list(COLUMNS))
     return geopandas.GeoDataFrame(frame, geometry="geometry", crs=crs.to_wkt())

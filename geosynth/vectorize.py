@@ -1,35 +1,50 @@
-"""Class rasters into polygons for a GIS: GeoPackage, GeoParquet, GeoJSON or Shapefile, in the legend's colours."""
+"""Class rasters into polygons for a GIS: GeoPackage, GeoParquet, GeoJSON or Shapefile, in the legend's colours.
+
+Rasters on one lattice of pixels are one mosaic. Blocks of it are traced as independent tasks; what lies within a block
+is finished there, the rest is put together row by row and written as soon as nothing more can come to it.
+"""
 
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import tempfile
-import warnings
-from collections.abc import Container, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
-import shapely
-from numpy.typing import NDArray
-from rasterio.crs import CRS
-
-from geosynth.errors import LabelError, OutputError
+from geosynth.errors import GeosynthError, LabelError, OutputError
 from geosynth.events import Events
-from geosynth.grid import Grid, is_engineering
-from geosynth.legend import UNKNOWN, Legend, polygon_style
-from geosynth.scenes.labels import Codes, MaskLabels, infer_legend, inspect_labels, make_codes
-from geosynth.scenes.polygons import class_polygons, noded
-from geosynth.scenes.source import open_scene
+from geosynth.grid import is_engineering
+from geosynth.jobs import run_tasks
+from geosynth.legend import UNKNOWN, Legend
+from geosynth.scenes.features import Bounds, Layer
+from geosynth.scenes.labels import MaskLabels, infer_legend, inspect_labels, make_codes
+from geosynth.scenes.merging import Merger
+from geosynth.scenes.mosaics import mosaics
+from geosynth.scenes.pieces import Keys
+from geosynth.scenes.polygons import (
+    BLOCK,
+    Shape,
+    Stretch,
+    Traced,
+    around,
+    finished_rows,
+    keeps_nodes,
+    open_regions,
+    stretches,
+    trace_stretch,
+)
+from geosynth.scenes.source import SceneInfo, inspect_scene
+from geosynth.scenes.targets import offset_between
+from geosynth.vectorfiles import DRIVERS, add_style, write_polygons, written_crs
 
-FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".parquet": "Parquet"}
-_LAYER = "polygons"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _MANY = 32
 """More values than this without a name or a colour are measurements."""
-_EPOCH = "1970-01-01T00:00:00.000Z"  # files of equal content are equal
 
 
 def vectorize(
@@ -38,27 +53,41 @@ def vectorize(
     events: Events,
     *,
     legend: Legend | None = None,
+    sieve: int = 0,
     min_area: float = 0.0,
     simplify: float = 0.0,
+    split_at: int | None = None,
     drop: Iterable[str] = (),
     ignore: Iterable[int | str] = (),
     overwrite: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
+    block: int = BLOCK,
 ) -> int:
     """Write one polygon for every region of one class; unknown (255, nodata) becomes none.
 
-    Columns: ``class_id``, ``class_name``, ``area_m2`` (on the ellipsoid; ``area`` in CRS units where the raster has no
-    place on Earth), ``source`` (the raster's name). The CRS is the first raster's; GeoJSON is in degrees.
+    Rasters with the same CRS, pixel size and alignment are one mosaic, whose regions go from one raster to the next;
+    where they overlap, the first that knows a class counts. Columns: ``class_id``, ``class_name``, ``area_m2`` (on the
+    ellipsoid; ``area`` in CRS units where the raster has no place on Earth), ``confidence`` (mean percent over the
+    region's pixels, where ``confidence/<name>.tif`` lies beside a raster), ``source`` (the names of the rasters it lies
+    in). The CRS is the first raster's; GeoJSON is in degrees. Memory does not grow with the rasters, but with the
+    largest region; ``split_at`` bounds it.
 
     Args:
         masks: class rasters, such as ``geosynth predict`` writes.
         out: the file; its suffix (.gpkg, .parquet, .geojson, .shp) decides the format.
         events: told the progress.
         legend: classes; None takes names and colours from the rasters.
+        sieve: regions of fewer pixels are given to the class with which they share the longest border.
         min_area: smaller polygons are left out: square metres, or CRS units without a place on Earth.
         simplify: tolerance in CRS units; neighbours keep their common borders.
+        split_at: regions of more pixels than this stay cut where blocks meet; None puts all of them together.
         drop: names of classes to leave out.
         ignore: values that mean unknown, such as a legend file's ``ignore_index``.
         overwrite: replace an existing file.
+        workers: local processes.
+        scheduler: address of a dask scheduler; its workers must see the rasters and the folder of ``out``.
+        block: pixels along a side of what is traced at once.
 
     Returns:
         The number of polygons.
@@ -67,6 +96,7 @@ def vectorize(
         LabelError: a raster is no class raster, or holds a value that is no class.
         LegendError: a class to drop is not in the legend.
         OutputError: the file is there already, or cannot be written.
+        Cancelled: the user stopped it; nothing is left behind.
     """
     target = Path(out)
     _check(target, overwrite)
@@ -78,30 +108,119 @@ def vectorize(
         _refuse_measurements(mask, legend, ignored)
     legend = legend or infer_legend(labels, None, ignored)
     codes = make_codes(labels, legend, None, ignored)
-    dropped = [legend.named(name).id for name in drop]
+    shape = Shape(block, sieve, simplify, tuple(legend.named(name).id for name in drop))
     crs = labels[0].scene.grid.crs
     for mask in labels:
         if is_engineering(mask.scene.grid.crs) != is_engineering(crs):
             raise LabelError("not all rasters have a CRS", where=mask.path, remedy="vectorize them apart")
-    parts = [_polygons(mask, codes, legend, crs, min_area, simplify, dropped, events) for mask in labels]
-    import pandas
-
-    frame = pandas.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    if frame.empty:
+    crs = written_crs(target.suffix.lower(), crs)
+    confidences = [_confidence(mask, events) for mask in labels]
+    layer = Layer(tuple(zip(legend.ids, legend.names, strict=True)), crs.to_wkt(), any(confidences), min_area)
+    with _scratch(target) as scratch:
+        rows: list[list[Stretch]] = []
+        for mosaic in mosaics(labels, confidences):
+            first = sum(map(len, rows))
+            rows += stretches(mosaic, codes, shape, layer, scratch, first)
+        tasks = [task for row in rows for task in row]
+        made = scratch / "made"
+        made.mkdir()
+        part = made / f"{target.stem}{target.suffix.lower()}"
+        running = run_tasks(trace_stretch, tasks, events, workers=workers, scheduler=scheduler, unit="stretches")
+        with closing(cast(Generator[Traced], running)) as done:  # its workers end with it
+            table = _Table(rows, done, layer, [mask.name for mask in labels], split_at)
+            write_polygons(part, layer.schema, table.batches(), crs, lambda: around(table.bounds))
+        add_style(part, legend, sidecar=not target.with_suffix(".tif").exists())  # whose .qml this would be taken for
+        for file in sorted(made.iterdir(), key=lambda file: file == part):  # the main one comes last
+            file.replace(target if file == part else target.parent / file.name)
+    if not table.count:
         events.warn("no polygon is left: everything is unknown, dropped or smaller than the smallest area")
+    events.artifact(target, "polygons")
+    return table.count
+
+
+class _Table:
+    """The rows of the file: of each row of blocks first what lies within one, then what is finished with it.
+
+    Tasks may be done in any order; their files wait, and go when they have been read.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[Stretch]],
+        done: Iterator[Traced],
+        layer: Layer,
+        sources: Sequence[str],
+        largest: int | None,
+    ) -> None:
+        self._rows = rows
+        self._done = done
+        self._layer = layer
+        self._sources = sources
+        self._largest = largest
+        self._waiting: dict[int, Traced] = {}
+        self.count = 0
+        self.bounds: list[Bounds] = []
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        mosaic, merger = None, None
+        for row in self._rows:
+            first = row[0]
+            if merger is None or first.grid is not mosaic:
+                mosaic = first.grid
+                noded = keeps_nodes(first.grid, first.shape, self._layer)
+                merger = Merger(Keys(first.grid.width), noded=noded, largest=self._largest)
+            parts = []
+            for task in row:
+                self._note(self._wait_for(task).bounds)
+                for batch in finished_rows(task):
+                    self.count += batch.num_rows
+                    yield batch
+                parts.append(open_regions(task, len(self._sources)))
+                task.finished.unlink()
+                task.open.unlink()
+            merged = merger.add(parts, first.lower_edge)
+            if merged is not None:
+                batch, bounds = self._layer.rows(*merged, first.grid, self._sources)
+                self._note(bounds)
+                self.count += batch.num_rows
+                yield batch
+        # The last answer of run_tasks is that all are done.
+        for _ in self._done:
+            pass
+
+    def _wait_for(self, task: Stretch) -> Traced:
+        while task.number not in self._waiting:
+            traced = next(self._done)
+            self._waiting[traced.number] = traced
+        return self._waiting.pop(task.number)
+
+    def _note(self, bounds: Bounds | None) -> None:
+        if bounds is not None:
+            self.bounds = [around([*self.bounds, bounds]) or bounds]
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A folder beside the file for what is not finished; it goes in any case."""
+    folder: Path | None = None
     try:
-        _write(frame, target, legend)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.stem}.", dir=target.parent)).absolute()
+        yield folder
     except OSError as error:
+        if isinstance(error, GeosynthError):
+            raise
         raise OutputError(
             f"cannot be written ({error.strerror or error})", where=target, remedy="choose another --out"
         ) from None
-    events.artifact(target, "polygons")
-    return len(frame)
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(target: Path, overwrite: bool) -> None:
-    if target.suffix.lower() not in FORMATS:
-        raise OutputError("is of no known format", where=target, remedy=f"end its name in {', '.join(FORMATS)}")
+    if target.suffix.lower() not in DRIVERS:
+        raise OutputError("is of no known format", where=target, remedy=f"end its name in {', '.join(DRIVERS)}")
     if target.is_dir():
         raise OutputError("is a folder", where=target, remedy="give a file name")
     if target.exists() and not overwrite:
@@ -117,7 +236,7 @@ def _class_raster(path: str | PathLike[str]) -> MaskLabels:
 
 def _refuse_measurements(mask: MaskLabels, legend: Legend | None, ignored: Container[str]) -> None:
     """Refuse a raster whose numbers nothing says to be classes: no palette, no names, not those of a legend."""
-    if mask.named or mask.colors:
+    if mask.named or mask.colors or mask.colored:
         return
     if legend is None:
         if len(mask.values) > _MANY:
@@ -138,132 +257,17 @@ def _refuse_measurements(mask: MaskLabels, legend: Legend | None, ignored: Conta
         )
 
 
-def _polygons(
-    mask: MaskLabels,
-    codes: Codes,
-    legend: Legend,
-    crs: CRS,
-    min_area: float,
-    simplify: float,
-    dropped: Sequence[int],
-    events: Events,
-) -> Any:
-    """The polygons of one raster as a GeoDataFrame in ``crs``."""
-    import geopandas
-
+def _confidence(mask: MaskLabels, events: Events) -> SceneInfo | None:
+    """The raster that ``predict`` writes beside a class raster, in percent, if it is there and on its pixels."""
+    own = Path(mask.path)
+    path = own.parent / "confidence" / own.name
+    if not path.is_file():
+        return None
+    info = inspect_scene(path)
+    if [(band.name, band.dtype) for band in info.bands] != [("confidence", "uint8")]:
+        return None
     grid = mask.scene.grid
-
-    def step(done: int, total: int) -> None:
-        events.progress(done, total, "blocks")
-        events.check()
-
-    with open_scene(mask.scene) as reader:
-
-        def read(row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
-            values, valid = reader.read(row, col, height, width)
-            return np.where(valid, codes.of_numbers(values[0]), np.uint8(UNKNOWN))
-
-        shapes, classes = class_polygons(read, grid.height, grid.width, step=step)
-    shapes = _placed(noded(shapes) if simplify else shapes, grid)
-    if simplify:
-        shapes = shapely.coverage_simplify(shapes, simplify)
-    keep = ~np.isin(classes, dropped) & ~shapely.is_empty(shapes)
-    shapes, classes = shapes[keep], classes[keep]
-    local = is_engineering(grid.crs)
-    areas = shapely.area(shapes) if local else _ground_areas(shapes, grid.crs)
-    large = areas >= min_area
-    names = dict(zip(legend.ids, legend.names, strict=True))
-    frame = geopandas.GeoDataFrame(
-        {
-            "class_id": classes[large].astype(np.int32),
-            "class_name": [names[id_] for id_ in classes[large].tolist()],
-            "area" if local else "area_m2": areas[large],
-            "source": [mask.name] * int(large.sum()),
-        },
-        geometry=shapes[large],
-        crs=grid.crs.to_wkt(),
-    )
-    return frame if local or grid.crs == crs else frame.to_crs(crs.to_wkt())
-
-
-def _placed(polygons: NDArray[Any], grid: Grid) -> NDArray[Any]:
-    """Pixel coordinates to CRS units."""
-    a, _, c, _, e, f = grid.transform[:6]
-    placed: NDArray[Any] = shapely.transform(polygons, lambda xy: xy * (a, e) + (c, f))
-    return placed
-
-
-def _ground_areas(polygons: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
-    """Square metres on the ellipsoid, float64 (N,)."""
-    import pyproj
-
-    own = pyproj.CRS.from_wkt(crs.to_wkt())
-    geod = own.get_geod()
-    if geod is None or own.geodetic_crs is None:
-        return np.asarray(shapely.area(polygons), np.float64)
-    to_lonlat = pyproj.Transformer.from_crs(own, own.geodetic_crs, always_xy=True)
-    on_earth = shapely.transform(polygons, lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1])))
-    return np.array([abs(geod.geometry_area_perimeter(polygon)[0]) for polygon in on_earth], np.float64)
-
-
-def _write(frame: Any, target: Path, legend: Legend) -> None:
-    """Write under a temporary name and rename; of a file that is several the main one comes last."""
-    import pyogrio
-
-    suffix = target.suffix.lower()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.stem}.", dir=target.parent))
-    try:
-        part = scratch / target.name
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _EPOCH})
-        if suffix == ".parquet":
-            frame.to_parquet(part, compression="zstd", index=False)
-        else:
-            options: dict[str, Any] = {}
-            if suffix == ".geojson":
-                local = frame.crs is None or not (frame.crs.is_geographic or frame.crs.is_projected)
-                frame = frame.set_crs(None, allow_override=True) if local else frame.to_crs(4326)
-                options = {"COORDINATE_PRECISION": 9} | ({} if local else {"RFC7946": "YES"})
-            elif suffix == ".gpkg":
-                options = {"layer": _LAYER, "VERSION": "1.2"}  # newer ones are unknown to the QGIS of many
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # GeoJSON of a local plane has no CRS, on purpose
-                pyogrio.write_dataframe(
-                    frame, part, driver=FORMATS[suffix], geometry_type=_geometry_type(frame), **options
-                )
-        style = polygon_style(legend)
-        if suffix == ".gpkg":
-            _embed_style(part, style)
-        elif not target.with_suffix(".tif").exists():  # whose .qml this would be taken for
-            part.with_suffix(".qml").write_text(style, encoding="utf-8")
-        for file in sorted(scratch.iterdir(), key=lambda file: file == part):
-            file.replace(target.parent / file.name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _geometry_type(frame: Any) -> str:
-    return "MultiPolygon" if (frame.geom_type == "MultiPolygon").any() else "Polygon"
-
-
-def _embed_style(path: Path, style: str) -> None:
-    """Put a style into a GeoPackage as QGIS does: its default for the layer, wherever the file goes."""
-    with closing(sqlite3.connect(path)) as database:
-        database.execute(
-            "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),"
-            " f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30),"
-            " styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),"
-            " update_time DATETIME)"
-        )
-        (column,) = database.execute("SELECT column_name FROM gpkg_geometry_columns").fetchone()
-        database.execute(
-            "INSERT INTO layer_styles VALUES (1, '', '', ?, ?, 'classes', ?, '', 1, 'geosynth classes', '', NULL, ?)",
-            (_LAYER, column, style, _EPOCH),
-        )
-        database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change)"
-            " VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?)",
-            (_EPOCH,),
-        )
-        database.commit()
-        database.execute("VACUUM")
+    if offset_between(grid, info.grid) != (0, 0) or (grid.height, grid.width) != (info.grid.height, info.grid.width):
+        events.warn(f"{path} does not lie on the pixels of {mask.path}: its confidence is left out")
+        return None
+    return info

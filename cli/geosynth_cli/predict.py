@@ -15,7 +15,7 @@ from geosynth_cli.session import session
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE…", type=click.Path())
 @out_option("Folder to write one class raster a scene into.")
 @click.option("--window", type=click.IntRange(32), default=256, show_default=True, help="Pixels a side.")
-@click.option("--overlap", type=click.IntRange(0), default=64, show_default=True, help="Pixels.")
+@click.option("--overlap", type=click.IntRange(0), help="Pixels windows share. [default: a quarter of a window]")
 @click.option("--confidence", is_flag=True, help="Write the probability of the chosen class, in percent, too.")
 @click.option("--probabilities", is_flag=True, help="Write the probability of every class, a band each, too.")
 @click.option(
@@ -50,7 +50,7 @@ def command(
     scenes: tuple[str, ...],
     out: str,
     window: int,
-    overlap: int,
+    overlap: int | None,
     confidence: bool,
     probabilities: bool,
     flips: str,

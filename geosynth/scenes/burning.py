@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
@@ -69,7 +70,14 @@ def _load(labels: PolygonLabels, wkt: str | None, _state: tuple[tuple[int, int],
                 "its polygons have no coordinate system", where=labels.path, remedy="assign one: ogr2ogr -a_srs"
             )
         original = tuple(frame.total_bounds)
-        frame = frame.to_crs(wkt)
+        try:
+            frame = frame.to_crs(wkt)
+        except ProjError:
+            raise LabelError(
+                "its coordinate system cannot be brought into the scene's: another body, or no map",
+                where=labels.path,
+                remedy="give labels of the scene's ground",
+            ) from None
         if len(frame) and not np.isfinite(frame.total_bounds).all():
             raise LabelError(
                 f"its coordinates ({_span(original)}) do not fit its coordinate system",
@@ -143,7 +151,15 @@ def placed(labels: Labels, info: SceneInfo) -> Labels:
                     remedy="give the mask the scene's georeference",
                 )
         return replace(labels, scene=replace(labels.scene, grid=grid), placed=True)
-    if not overlaps(labels, info.grid):
+    try:
+        there = overlaps(labels, info.grid)
+    except LabelError as error:
+        raise LabelError(
+            f"{error.what}; its scene {info.name} lies at {_span(info.grid.bounds)}",
+            where=error.where,
+            remedy=error.remedy,
+        ) from None
+    if not there:
         raise LabelError(
             f"lies elsewhere ({_place(labels, info.grid.crs)}) than its scene {info.name} ({_span(info.grid.bounds)})",
             where=labels.path,

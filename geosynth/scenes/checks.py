@@ -42,7 +42,9 @@ def refuse_unusable(dataset: DatasetReader, path: str) -> None:
     dtypes = sorted({dataset.dtypes[index - 1] for index in indexes})
     if any(dtype.startswith("complex") for dtype in dtypes):
         raise SceneError(
-            "holds complex numbers", where=path, remedy="write their intensity: gdal_calc.py --calc='abs(A)'"
+            "holds complex numbers",
+            where=path,
+            remedy="write their strength: gdal_calc.py -A IN --outfile OUT --calc='abs(A)' --type=Float32",
         )
     if len(dtypes) > 1:
         raise SceneError(

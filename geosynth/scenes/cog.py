@@ -227,63 +227,12 @@ def _mosaic_band(number: int, parts: Sequence[Part], contents: Contents) -> str:
     )
 
 
-class RasterWriter:
-    """A context manager: blocks in, one COG out when it ends well, nothing when it ends by an error.
+class ClassRasterWriter:
+    """A context manager: ids in, block by block; one class raster when it ends well, nothing when it ends by an error.
 
     Args:
         target, scratch, grid, tags: as for ``publish``.
-        bands: names, one dtype for all, nodata; what is never written holds nodata (or 0).
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-
-    def __init__(
-        self,
-        target: str | PathLike[str],
-        scratch: str | PathLike[str],
-        grid: Grid,
-        bands: tuple[Band, ...],
-        tags: Mapping[str, str],
-    ) -> None:
-        self._open(target, scratch, grid, Contents(bands), tags)
-
-    def _open(
-        self,
-        target: str | PathLike[str],
-        scratch: str | PathLike[str],
-        grid: Grid,
-        contents: Contents,
-        tags: Mapping[str, str],
-    ) -> None:
-        part = Part(Path(scratch) / f"{Path(target).name}.blocks", 0, 0, grid.height, grid.width)
-        self._about = (contents, Path(target), Path(scratch), grid, tags)
-        self._writer = PartWriter(part, contents)
-
-    def write(self, row: int, col: int, values: NDArray[Any]) -> None:
-        """Values (C, h, w), or (h, w) for one band, with the upper left pixel at (row, col)."""
-        self._writer.write(row, col, values if values.ndim == 3 else values[None])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._writer.close()
-                publish([self._writer.part], *self._about)
-        finally:
-            self._writer.discard()
-
-
-class ClassRasterWriter(RasterWriter):
-    """Writes a class raster: palette, class names (``.aux.xml``), QGIS style (``.qml``), nodata 255.
-
-    Args:
-        target, scratch, grid, tags: as for ``publish``.
-        legend: its classes.
+        legend: its classes. What is never written is unknown.
 
     Raises:
         OutputError: the file cannot be written.
@@ -297,8 +246,24 @@ class ClassRasterWriter(RasterWriter):
         legend: Legend,
         tags: Mapping[str, str],
     ) -> None:
-        self._open(target, scratch, grid, Contents.classes(legend), tags)
+        contents = Contents.classes(legend)
+        part = Part(Path(scratch) / f"{Path(target).name}.blocks", 0, 0, grid.height, grid.width)
+        self._about = (contents, target, scratch, grid, tags)
+        self._writer = PartWriter(part, contents)
 
     def write(self, row: int, col: int, ids: NDArray[np.uint8]) -> None:
         """Class ids uint8 (h, w), 255 unknown, with the upper left pixel at (row, col)."""
-        super().write(row, col, ids)
+        self._writer.write(row, col, ids[None])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._writer.close()
+                publish([self._writer.part], *self._about)
+        finally:
+            self._writer.discard()

@@ -42,7 +42,8 @@ def ring_areas(x: NDArray[Any], y: NDArray[Any], starts: NDArray[np.int64], grid
     sides = np.zeros(len(x))
     sides[rising] = _under(x[rising], y[rising], x[onward], y[onward], grid)
     # Sides of no ring follow the last: reduceat cannot sum nothing.
-    return np.add.reduceat(np.append(sides, 0.0), starts)[:-1] * (np.diff(starts) > 0)
+    areas: NDArray[np.float64] = np.add.reduceat(np.append(sides, 0.0), starts)[:-1] * (np.diff(starts) > 0)
+    return areas
 
 
 def _under(x0: NDArray[Any], y0: NDArray[Any], x1: NDArray[Any], y1: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
@@ -50,7 +51,7 @@ def _under(x0: NDArray[Any], y0: NDArray[Any], x1: NDArray[Any], y1: NDArray[Any
     rise = np.asarray(y1 - y0, np.float64)
     across, along = grid.pixel_size
     if is_engineering(grid.crs):
-        return rise * (x0 + x1) * (across * along / 2)
+        return np.asarray(rise * (x0 + x1) * (across * along / 2), np.float64)
     # In coordinates from -1 to 1, so that the polynomial is well conditioned.
     half_x, half_y = grid.width / 2, grid.height / 2
     ground = _ground(grid)
@@ -89,7 +90,7 @@ def _pixel_areas(x: NDArray[np.float64], y: NDArray[np.float64], grid: Grid) -> 
     for right, down in ((step, 0.0), (0.0, step)):
         ahead = [_in_space(x + k * right, y + k * down, grid) for k in (-2, -1, 1, 2)]
         ways.append((ahead[0] - 8 * ahead[1] + 8 * ahead[2] - ahead[3]) / (12 * step))
-    areas: NDArray[np.float64] = np.linalg.norm(np.cross(*ways), axis=1)
+    areas: NDArray[np.float64] = np.linalg.norm(np.cross(ways[0], ways[1]), axis=1)
     return areas
 
 

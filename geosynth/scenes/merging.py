@@ -37,7 +37,7 @@ class Regions:
     confidence: NDArray[np.float64]
     rasters: NDArray[np.bool_]
 
-    def take(self, chosen: NDArray[np.int64]) -> Self:
+    def take(self, chosen: NDArray[np.integer]) -> Self:
         """Some of the regions."""
         return type(self)(
             self.classes[chosen],
@@ -79,6 +79,17 @@ class Rings:
     starts: NDArray[np.int64]
     region: NDArray[np.int32]
 
+    def take(self, rings: NDArray[np.int64], number: NDArray[np.int32]) -> Rings:
+        """Some of the rings; ``number`` are the new numbers of regions."""
+        lengths = np.diff(self.starts)[rings]
+        vertices = spread(self.starts[rings], lengths)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        return Rings(self.x[vertices], self.y[vertices], starts, number[self.region[rings]])
+
+    def straightened(self) -> Rings:
+        """The rings without vertices in the middle of straight sides."""
+        return Rings(*straightened(self.x, self.y, self.starts), self.region)
+
 
 class Merger:
     """Takes rows of blocks from above to below and gives back the regions that are finished.
@@ -106,13 +117,8 @@ class Merger:
             return None
         known = 0 if self._regions is None else len(self._regions.classes)
         offsets = np.cumsum([known, *(len(regions.classes) for regions, _ in blocks)])
-        fresh = [
-            Paths(p.x, p.y, p.starts, (p.region + offset).astype(np.int32), p.begin, p.end)
-            for (_, p), offset in zip(blocks, offsets, strict=False)
-        ]
-        # A row without blocks continues nothing: those above have no path that leads there.
-        if fresh:
-            self._paths.append(Paths.together(fresh))
+        fresh = [paths.renumbered(offset) for (_, paths), offset in zip(blocks, offsets[:-1], strict=True)]
+        self._paths.append(Paths.together(fresh))
         places, owners = self._open_links(fresh)
         regions = Regions.together(parts)
         group, count = self._grouped(places, owners, regions)
@@ -228,9 +234,7 @@ def stitched(paths: Paths, noded: bool) -> Rings:
     order = real[np.lexsort((real, area < 0, owner))]
     sizes = np.diff(starts)[order]
     vertices = spread(starts[order], sizes)
-    return Rings(
-        x[vertices], y[vertices], np.concatenate([[0], np.cumsum(sizes)]), paths.region[cycles.first][order]
-    )
+    return Rings(x[vertices], y[vertices], np.concatenate([[0], np.cumsum(sizes)]), paths.region[cycles.first][order])
 
 
 def _turns(x: NDArray[np.int32], y: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArray[np.int64]:

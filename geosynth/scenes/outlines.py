@@ -166,9 +166,7 @@ class _Sides:
         for way, neighbour in ((_EAST, numbers + 1), (_SOUTH, below), (_WEST, numbers - 1), (_NORTH, above)):
             leaving = np.flatnonzero(_HAS[way, code])
             target = neighbour[leaving]
-            self.next[self.first[leaving] + _RANK[way, code[leaving]]] = (
-                self.first[target] + _ONWARD[way, code[target]]
-            )
+            self.next[self.first[leaving] + _RANK[way, code[leaving]]] = self.first[target] + _ONWARD[way, code[target]]
 
     def leaving(self, nodes: NDArray[Any], way: int) -> NDArray[np.int32]:
         """The sides that leave nodes in a direction they have."""
@@ -248,13 +246,12 @@ def _owners(sides: _Sides, rings: Cycles, codes: NDArray[np.uint8]) -> NDArray[n
     return owner
 
 
-def _uncross(
-    sides: _Sides, owner: NDArray[np.int32], around: NDArray[np.uint8]
-) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], bool]:
+def _uncross(sides: _Sides, owner: NDArray[np.int32], around: NDArray[np.uint8]) -> tuple[NDArray[np.int32], bool]:
     """Make rings that touch themselves go straight on where they do, so that each becomes several.
 
     Returns:
-        the sides (T, 2) that leave a node where two regions of one class touch, the upper one's and the lower one's; and whether a ring did.
+        the sides (T, 2) that leave nodes where two regions of one class touch, the upper one's and the lower one's; and
+        whether a ring touched itself.
     """
     crossing = np.flatnonzero(sides.code == _CROSSING)
     row, col = sides.row[crossing], sides.col[crossing]

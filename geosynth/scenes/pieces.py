@@ -19,7 +19,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geosynth.legend import UNKNOWN
 from geosynth.scenes.outlines import Outlines, following, spread
 
 _LEVEL, _UPRIGHT, _RISING, _FALLING = range(4)
@@ -49,9 +48,12 @@ class Paths:
         lengths = np.diff(self.starts)[paths]
         vertices = spread(self.starts[paths], lengths)
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        return Paths(
-            self.x[vertices], self.y[vertices], starts, self.region[paths], self.begin[paths], self.end[paths]
-        )
+        return Paths(self.x[vertices], self.y[vertices], starts, self.region[paths], self.begin[paths], self.end[paths])
+
+    def renumbered(self, offset: int) -> Paths:
+        """The same paths, of regions numbered from ``offset``."""
+        region = self.region + np.int32(offset)
+        return Paths(self.x, self.y, self.starts, region, self.begin, self.end)
 
     @classmethod
     def together(cls, parts: list[Paths]) -> Paths:
@@ -81,11 +83,13 @@ class Keys:
 
     def seams(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether keys are of sides of the frame, across which regions are one."""
-        return (keys >= 0) & (keys >> 1 & 3 <= _UPRIGHT)
+        seams: NDArray[np.bool_] = (keys >= 0) & (keys >> 1 & 3 <= _UPRIGHT)
+        return seams
 
     def below(self, keys: NDArray[np.int64], row: int) -> NDArray[np.bool_]:
         """Whether keys are of level sides of the frame in a row of corners, seen from above."""
-        return (keys >> 1 & 3 == _LEVEL) & (keys >> 3 >= row * (self.width + 1)) & (keys & 1 == 0)
+        below: NDArray[np.bool_] = (keys >> 1 & 3 == _LEVEL) & (keys >> 3 >= row * (self.width + 1)) & (keys & 1 == 0)
+        return below
 
 
 def simplified(outlines: Outlines, tolerance: float, pixel: tuple[float, float]) -> Outlines:
@@ -234,15 +238,15 @@ def _frame_corners(
         kind of the diagonal, and whether the pixel is the lower one.
     """
     height, width = around.shape[0] - 2, around.shape[1] - 2
-    border = np.zeros((height + 1, width + 1), bool)
-    border[[0, -1]] = border[:, [0, -1]] = True
-    y, x = np.nonzero(border)
+    across, down = np.arange(width + 1), np.arange(1, height)
+    x = np.concatenate([across, across, np.zeros_like(down), np.full_like(down, width)])
+    y = np.concatenate([np.zeros_like(across), np.full_like(across, height), down, down])
     for right, lower in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        own, across = around[y + lower, x + right], around[y + 1 - lower, x + 1 - right]
+        own, facing = around[y + lower, x + right], around[y + 1 - lower, x + 1 - right]
         beside, over = around[y + lower, x + 1 - right], around[y + 1 - lower, x + right]
         inside = (x + right >= 1) & (x + right <= width) & (y + lower >= 1) & (y + lower <= height)
         alone = (own != beside) & (own != over) | np.isin(x, (0, width)) & np.isin(y, (0, height))
-        here = np.flatnonzero((own == across) & alone & inside)
+        here = np.flatnonzero((own == facing) & alone & inside)
         yield (x[here], y[here]), own[here], _RISING if right != lower else _FALLING, lower
 
 
@@ -254,7 +258,7 @@ def _paths(
     seam: NDArray[np.int64],
     corner: NDArray[np.int64],
 ) -> Paths:
-    """Rings cut open: at sides with a key, which go, and at vertices with a key, which become an end and a beginning."""
+    """Rings cut open at sides with a key, which go, and at vertices with one, which become an end and a beginning."""
     twice = 1 + (corner >= 0)
     source = np.repeat(np.arange(len(x)), twice)
     last = np.cumsum(twice) - 1

@@ -1,189 +1,266 @@
-"""Polygons out of class rasters of any size, in pixel coordinates (x right, y down), exact.
+"""A stretch of a mosaic of class rasters into polygons: what lies within its blocks is finished, the rest left open.
 
-A raster is read in blocks; the pieces of a region that blocks cut apart are put together again, so that the result does
-not depend on the block size.
+The finished polygons and the open paths go to files; see ``geosynth.scenes.merging`` for what becomes of the latter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import batched, count
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
-import shapely
+import rasterio
 from numpy.typing import NDArray
-from rasterio import Affine
-from rasterio.features import shapes
-from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN
+from geosynth.scenes.codes import Codes
+from geosynth.scenes.features import Bounds, Layer, changes_crs
+from geosynth.scenes.groundarea import ring_areas
+from geosynth.scenes.merging import Regions, Rings
+from geosynth.scenes.mosaics import Mosaic, MosaicReader, Part, open_parts
+from geosynth.scenes.outlines import Outlines, trace
+from geosynth.scenes.pieces import Keys, Paths, cut, simplified
+from geosynth.scenes.sieving import sieve_margin, sieved
 
-BLOCK = 2048
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK = 1024
 """Pixels along a side of a block."""
+_STRETCH = 8
+"""Blocks side by side are one task, so that rasters stored in whole rows are not read again for every block."""
+_REGIONS = ("classes", "pixels", "area", "confidence", "rasters")
+_PATHS = ("x", "y", "starts", "region", "begin", "end")
+_CACHE = 64 << 20
+"""Bytes of decoded pixels that GDAL keeps."""
 
 
-def class_polygons(
-    read: Callable[[int, int, int, int], NDArray[np.uint8]],
-    height: int,
-    width: int,
-    *,
-    block: int = BLOCK,
-    step: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """One valid polygon for every region of one class whose pixels share sides.
+@dataclass(frozen=True)
+class Shape:
+    """How outlines become polygons.
 
-    Args:
-        read: (row, col, height, width) to class ids uint8; 255 is no region.
-        height, width: of the raster.
-        block: pixels along a side of what is read at once.
-        step: called with blocks done and blocks in all.
-
-    Returns:
-        polygons (N,) and their classes uint8 (N,), in the order of the blocks in which they begin.
+    Attributes:
+        block: pixels along a side of a block.
+        sieve: regions of fewer pixels are given to their neighbours; 0 keeps all.
+        simplify: tolerance in CRS units; 0 keeps the pixels' sides.
+        dropped: class ids that get no polygon.
     """
-    pieces: list[NDArray[Any]] = []
-    classes: list[NDArray[np.uint8]] = []
-    links: list[NDArray[np.int64]] = []
-    count = 0
-    above = np.zeros(width, np.int64)
-    above_ids = np.full(width, UNKNOWN, np.uint8)
-    left, left_ids = above[:0], above_ids[:0]
-    windows = list(_windows(height, width, block))
-    for done, (row, col, rows, cols) in enumerate(windows, start=1):
-        ids = read(row, col, rows, cols)
-        labels, found = _regions(ids)
-        pieces.append(_outlines(labels, len(found), row, col))
-        classes.append(found)
-        # Numbers of the regions among all of the raster, from 1; 0 is none.
-        numbers = np.where(labels > 0, labels.astype(np.int64) + count, 0)
-        count += len(found)
-        if row > 0:
-            links.append(_pairs(above[col : col + cols], numbers[0], above_ids[col : col + cols] == ids[0]))
-        if col > 0:
-            links.append(_pairs(left, numbers[:, 0], left_ids == ids[:, 0]))
-        above[col : col + cols], above_ids[col : col + cols] = numbers[-1], ids[-1]
-        left, left_ids = numbers[:, -1], ids[:, -1]
-        step(done, len(windows))
-    if not count:
-        return np.empty(0, object), np.empty(0, np.uint8)
-    return _joined(np.concatenate(pieces), np.concatenate(classes), links)
+
+    block: int = BLOCK
+    sieve: int = 0
+    simplify: float = 0.0
+    dropped: tuple[int, ...] = ()
 
 
-def _windows(height: int, width: int, block: int) -> Iterator[tuple[int, int, int, int]]:
-    for row in range(0, height, block):
-        for col in range(0, width, block):
-            yield row, col, min(block, height - row), min(block, width - col)
+@dataclass(frozen=True)
+class Stretch:
+    """Blocks side by side in one row, a task.
+
+    Attributes:
+        number: among all tasks.
+        grid: of the whole mosaic.
+        parts: those rasters of the mosaic that it needs.
+        row, cols: numbers of its blocks.
+        codes, shape, layer: how pixels become classes, classes polygons, and polygons rows.
+        folder: where its files go.
+    """
+
+    number: int
+    grid: Grid
+    parts: tuple[Part, ...]
+    row: int
+    cols: tuple[int, ...]
+    codes: Codes
+    shape: Shape
+    layer: Layer
+    folder: Path
+
+    @property
+    def finished(self) -> Path:
+        """Arrow stream of the rows of what is finished."""
+        return self.folder / f"{self.number}.arrows"
+
+    @property
+    def open(self) -> Path:
+        """Arrays of what is not."""
+        return self.folder / f"{self.number}.npz"
+
+    @property
+    def lower_edge(self) -> int:
+        """The row of corners below its blocks."""
+        return min((self.row + 1) * self.shape.block, self.grid.height)
 
 
-def _regions(ids: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Numbers of connected regions int32 (H, W), 0 where unknown, and the class of region i + 1, uint8 (N,)."""
-    labels = np.zeros(ids.shape, np.int32)
-    classes: list[NDArray[np.uint8]] = []
-    count = 0
-    for value in np.unique(ids):
-        if value == UNKNOWN:
-            continue
-        here = ids == value
-        found, number = ndimage.label(here)
-        labels[here] = found[here] + count
-        classes.append(np.full(number, value, np.uint8))
-        count += number
-    return labels, np.concatenate(classes) if classes else np.empty(0, np.uint8)
+@dataclass(frozen=True)
+class Traced:
+    """A stretch that is done: the bounds of what is finished, if anything is."""
+
+    number: int
+    bounds: Bounds | None
 
 
-def _outlines(labels: NDArray[np.int32], count: int, row: int, col: int) -> NDArray[Any]:
-    """The polygon of every region, in the order of their numbers."""
-    result = np.empty(count, object)
-    place = Affine.translation(col, row)
-    for outline, number in shapes(labels, mask=labels > 0, connectivity=4, transform=place):
-        result[int(number) - 1] = shapely.Polygon(outline["coordinates"][0], outline["coordinates"][1:])
+def stretches(
+    mosaic: Mosaic, codes: Codes, shape: Shape, layer: Layer, folder: Path, number: int
+) -> list[list[Stretch]]:
+    """The tasks that a mosaic takes, row by row, numbered from ``number``; none for where no raster is."""
+    rows: dict[int, list[int]] = {}
+    for row, col in mosaic.blocks(shape.block):
+        rows.setdefault(row, []).append(col)
+    side, margin = shape.block, _margin(shape)
+    numbers = count(number)
+    result = []
+    for row, blocks in rows.items():
+        tasks = []
+        for cols in batched(blocks, _STRETCH):
+            width = (cols[-1] + 1 - cols[0]) * side
+            parts = mosaic.near(row * side - margin, cols[0] * side - margin, side + 2 * margin, width + 2 * margin)
+            tasks.append(Stretch(next(numbers), mosaic.grid, parts, row, cols, codes, shape, layer, folder))
+        result.append(tasks)
     return result
 
 
-def _pairs(one: NDArray[np.int64], other: NDArray[np.int64], same: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Numbers (N, 2) of regions of one class that touch across a seam."""
-    touch = same & (one > 0) & (other > 0)
-    return np.unique(np.stack([one[touch], other[touch]], axis=1), axis=0)
+def _margin(shape: Shape) -> int:
+    return 1 + sieve_margin(shape.sieve)
 
 
-def _joined(
-    pieces: NDArray[Any], classes: NDArray[np.uint8], links: list[NDArray[np.int64]]
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    pairs = np.concatenate([*links, np.empty((0, 2), np.int64)]) - 1
-    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(pieces), len(pieces)))
-    groups = connected_components(graph, directed=False)[1]
-    _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-    polygons = pieces.copy()
-    order = np.argsort(groups, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    for group in np.flatnonzero(sizes > 1):
-        members = order[starts[group] : starts[group + 1]]
-        whole = shapely.union_all(pieces[members])
-        # The seam leaves vertices in the middle of straight sides.
-        polygons[first[group]] = shapely.simplify(whole, 0)
-    keep = np.sort(first)
-    return polygons[keep], classes[keep]
+def keeps_nodes(grid: Grid, shape: Shape, layer: Layer) -> bool:
+    """Whether polygons need a vertex wherever a neighbour has one: straight sides do not stay straight."""
+    return shape.simplify > 0 or changes_crs(grid, layer.crs)
 
 
-def noded(polygons: NDArray[Any]) -> NDArray[Any]:
-    """Polygons with a vertex wherever a neighbour has one on their sides.
+def trace_stretch(task: Stretch) -> Traced:
+    """Do a task; done twice it gives the same files.
 
-    Sides run along pixels, so a corner of one polygon often lies in the middle of a neighbour's side; simplifying both
-    along their common side needs it in both.
+    Raises:
+        SceneError: a raster is damaged.
     """
-    coords, rings = _ring_coordinates(polygons)
-    if not len(coords):
-        return polygons
-    corners = np.unique(coords, axis=0)
-    span = int(coords.max()) + 2
-    dense = []
-    # Along rows the corners are sorted by (y, x), along columns by (x, y): those on a side are then neighbours.
-    by_row = np.sort(corners[:, 1] * span + corners[:, 0])
-    by_col = np.sort(corners[:, 0] * span + corners[:, 1])
-    for ring in rings:
-        start, end = ring[:-1], ring[1:]
-        flat = start[:, 1] == end[:, 1]
-        line = np.where(flat, start[:, 1], start[:, 0]) * span
-        a, b = np.where(flat, start[:, 0], start[:, 1]), np.where(flat, end[:, 0], end[:, 1])
-        low, high = line + np.minimum(a, b), line + np.maximum(a, b)
-        first = np.where(flat, np.searchsorted(by_row, low, "right"), np.searchsorted(by_col, low, "right"))
-        last = np.where(flat, np.searchsorted(by_row, high, "left"), np.searchsorted(by_col, high, "left"))
-        extra = last - first
-        if not extra.any():
-            dense.append(ring)
-            continue
-        # Every side gives its start and then the corners on it, from start to end.
-        side = np.repeat(np.arange(len(start)), extra + 1)
-        place = np.arange(len(side)) - np.repeat(np.cumsum(extra + 1) - (extra + 1), extra + 1)
-        forward = a[side] <= b[side]
-        index = np.clip(np.where(forward, first[side] + place - 1, last[side] - place), 0, len(corners) - 1)
-        along = np.where(flat[side], by_row[index], by_col[index]) - line[side]
-        points = np.where(flat[side, None], np.stack([along, start[side, 1]], 1), np.stack([start[side, 0], along], 1))
-        points[place == 0] = start
-        dense.append(np.concatenate([points, ring[-1:]]))
-    return _rebuilt(polygons, dense)
+    import pyarrow as pa
+
+    names = [part.labels.name for part in task.parts]
+    bounds: list[Bounds] = []
+    parts: list[tuple[Regions, Paths]] = []
+    with (
+        rasterio.Env(GDAL_CACHEMAX=_CACHE),
+        open_parts(task.parts, task.codes) as reader,
+        _appearing(task.finished) as path,
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_stream(sink, task.layer.schema) as stream,
+    ):
+        for col in task.cols:
+            finished, open_ = _trace(task, reader, col)
+            rows, box = task.layer.rows(*finished, task.grid, names)
+            stream.write_batch(rows)
+            bounds += [box] if box else []
+            parts.append(open_)
+    with _appearing(task.open) as path, path.open("wb") as sink:
+        _save(sink, parts, [part.number for part in task.parts])
+    return Traced(task.number, around(bounds))
 
 
-def _ring_coordinates(polygons: NDArray[Any]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    """All vertices int64 (N, 2), and the vertices of every ring, exterior first, polygon by polygon."""
-    rings, _ = shapely.get_rings(polygons, return_index=True)
-    coords, index = shapely.get_coordinates(rings, return_index=True)
-    whole = np.rint(coords).astype(np.int64)
-    cuts = np.flatnonzero(np.diff(index)) + 1
-    return whole, np.split(whole, cuts) if len(whole) else []
+def around(bounds: Iterable[Bounds]) -> Bounds | None:
+    """The bounds of several."""
+    sides = list(zip(*bounds, strict=True))
+    return (min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3])) if sides else None
 
 
-def _rebuilt(polygons: NDArray[Any], rings: list[NDArray[np.int64]]) -> NDArray[Any]:
-    counts = 1 + shapely.get_num_interior_rings(polygons)
-    ends = np.cumsum(counts)
-    return np.array(
-        [
-            shapely.Polygon(
-                rings[end - count].astype(float), [hole.astype(float) for hole in rings[end - count + 1 : end]]
-            )
-            for count, end in zip(counts.tolist(), ends.tolist(), strict=True)
-        ],
-        object,
+def finished_rows(task: Stretch) -> Iterator[pa.RecordBatch]:
+    """The rows that a task which is done finished."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(task.finished)) as source, pa.ipc.open_stream(source) as stream:
+        yield from stream
+
+
+def open_regions(task: Stretch, rasters: int) -> tuple[Regions, Paths]:
+    """What a task that is done left open; ``rasters`` is how many there are in all."""
+    with np.load(task.open, allow_pickle=False) as saved:
+        member = np.zeros((len(saved["classes"]), rasters), bool)
+        member[:, saved["parts"]] = saved["rasters"]
+        regions = Regions(saved["classes"], saved["pixels"], saved["area"], saved["confidence"], member)
+        paths = Paths(*(saved[name] for name in _PATHS))
+    return regions, paths
+
+
+def _save(sink: IO[bytes], parts: list[tuple[Regions, Paths]], numbers: list[int]) -> None:
+    regions = Regions.together([regions for regions, _ in parts])
+    first = np.cumsum([0, *(len(own.classes) for own, _ in parts)])
+    paths = Paths.together([own.renumbered(offset) for (_, own), offset in zip(parts, first[:-1], strict=True)])
+    np.savez(
+        sink,
+        allow_pickle=False,
+        parts=np.array(numbers, np.int64),
+        **{name: getattr(regions, name) for name in _REGIONS},
+        **{name: getattr(paths, name) for name in _PATHS},
     )
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A file that appears when it is whole; a task may be done by two workers at once."""
+    part = target.with_name(f"{target.name}.{uuid4().hex}")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _trace(task: Stretch, reader: MosaicReader, col: int) -> tuple[tuple[Regions, Rings], tuple[Regions, Paths]]:
+    """One block: its finished regions and their rings, its open ones and their paths."""
+    shape, grid = task.shape, task.grid
+    top, left = task.row * shape.block, col * shape.block
+    height, width = min(shape.block, grid.height - top), min(shape.block, grid.width - left)
+    margin = _margin(shape)
+    ids, owner = reader.read(top - margin, left - margin, height + 2 * margin, width + 2 * margin)
+    if shape.sieve:
+        ids = sieved(ids, shape.sieve)[margin - 1 :, margin - 1 :][: height + 2, : width + 2]
+    owner = owner[margin:-margin, margin:-margin]
+    noded = keeps_nodes(grid, shape, task.layer)
+    exact = trace(ids, halo=True, noded=noded)
+    outlines = simplified(exact, shape.simplify, grid.pixel_size) if shape.simplify else exact
+    areas = ring_areas(outlines.x, outlines.y, outlines.starts, grid.window(top, left, height, width))
+    number_of = len(exact.classes)
+    confidence = np.zeros((number_of, 2))
+    if task.layer.confidence:
+        measured = reader.confidence(top, left, owner)
+        confidence = np.stack([exact.sums(_integral(values)) for values in measured], axis=1)
+    regions = Regions(
+        exact.classes,
+        exact.sizes,
+        np.bincount(outlines.region, areas, number_of),
+        confidence,
+        _rasters(exact, owner, len(task.parts)),
+    )
+    wanted = ~np.isin(exact.classes, (UNKNOWN, *shape.dropped))
+    paths, open_ = cut(outlines, ids, wanted, Keys(grid.width), top, left)
+    within = paths.take(np.flatnonzero(~open_[paths.region]))
+    beyond = paths.take(np.flatnonzero(open_[paths.region]))
+    # Simplifying can leave nothing of a region; it has no rings then.
+    done, number = np.unique(within.region, return_inverse=True)
+    rings = Rings(within.x, within.y, within.starts, number.astype(np.int32))
+    left_open, number = np.unique(beyond.region, return_inverse=True)
+    rest = Paths(beyond.x, beyond.y, beyond.starts, number.astype(np.int32), beyond.begin, beyond.end)
+    return (regions.take(done), rings if noded else rings.straightened()), (regions.take(left_open), rest)
+
+
+def _rasters(outlines: Outlines, owner: NDArray[np.int16], count: int) -> NDArray[np.bool_]:
+    """In which rasters of the mosaic regions lie, bool (N, count)."""
+    rasters = np.zeros((len(outlines.classes), count), bool)
+    present = [place for place in range(count) if (owner == place).any()]
+    for place in present:
+        rasters[:, place] = len(present) == 1 or outlines.sums(_integral(owner == place)) > 0
+    return rasters
+
+
+def _integral(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Sums over all pixels above and left of every corner, int64 (h + 1, w + 1)."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.int64)
+    np.cumsum(values, axis=0, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+    return sums

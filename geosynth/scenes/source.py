@@ -7,6 +7,7 @@ after sees one convention. Every way of saying "no data here" (a value, NaN, an 
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -281,7 +282,8 @@ def _indexes(dataset: Any, info: SceneInfo) -> list[int]:
 
 def _warped(stack: ExitStack, info: SceneInfo, grid: Grid, resampled: Resampled) -> _Fetch:
     """Two views of the scene on ``grid``: its values, resampled, and its signs of validity, unmixed."""
-    nodata = info.bands[0].nodata
+    floating = np.dtype(info.bands[0].dtype).kind == "f"
+    nodata = math.nan if floating and info.bands[0].nodata is None else info.bands[0].nodata
     # Overviews are often made by picking pixels: averages are taken from the pixels themselves.
     source = stack.enter_context(_open(info.path, OVERVIEW_LEVEL="NONE"))
     options: dict[str, Any] = {
@@ -298,11 +300,16 @@ def _warped(stack: ExitStack, info: SceneInfo, grid: Grid, resampled: Resampled)
         # As in valid_pixels: a 0 hides a pixel when all bands have it, any other value hides in its own band.
         "UNIFIED_SRC_NODATA": "YES" if nodata == 0 else "NO",
     }
-    method = _METHODS[resampled][pixels_across(info.grid, grid) >= _SHRINK]
-    signs = stack.enter_context(WarpedVRT(source, resampling=Resampling.nearest, **options))
+    across = pixels_across(info.grid, grid)
+    # Said outright: GDAL would work it out anew for every window, from how much of it lies beyond the scene.
+    options |= {"XSCALE": 1 / across, "YSCALE": 1 / across}
+    method = _METHODS[resampled][across >= _SHRINK]
+    # The values as they are, no data among them, are the signs: GDAL hides a pixel only when all its bands are hidden.
+    unhidden = options | {"src_nodata": None}
+    signs = stack.enter_context(WarpedVRT(source, resampling=Resampling.nearest, **unhidden))
     picked = method is Resampling.nearest
     values = signs if picked else stack.enter_context(WarpedVRT(source, resampling=method, **options))
-    has_values = any(band.nodata is not None for band in info.bands)
+    has_values = floating or any(band.nodata is not None for band in info.bands)
 
     def fetch(row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         window = Window(col, row, width, height)

@@ -28,9 +28,9 @@ from geosynth.segmentation.windows import Windows
 
 ROWS = 8
 """Rows of windows a piece."""
-_STRIP_BYTES = 128 << 20
+_STRIP_BYTES = 64 << 20
 """What a row of windows may take, pixels and logits; scenes too wide for it are predicted in strips of columns."""
-_GDAL_CACHE = 128 << 20
+_GDAL_CACHE = 64 << 20
 """Bytes of decoded pixels GDAL keeps. Its default grows with the machine's memory."""
 
 

@@ -45,7 +45,7 @@ def predict_scenes(
     events: Events,
     *,
     window: int = 256,
-    overlap: int = 64,
+    overlap: int | None = None,
     confidence: bool = False,
     probabilities: bool = False,
     flips: int = 1,
@@ -69,7 +69,7 @@ def predict_scenes(
         out: folder to write.
         events: progress in windows (in pieces of scenes where others compute), cancellation.
         window: side of the windows, pixels.
-        overlap: pixels two neighbouring windows share, at least.
+        overlap: pixels two neighbouring windows share, at least; None is a quarter of a window.
         confidence: write ``confidence/<scene name>.tif``, too: the probability of the chosen class in percent.
         probabilities: write ``probabilities/<scene name>.tif``, too: that of every class, a band each.
         flips: 1, or the mean of the logits over 4 flips, or over 8 flips and turns.
@@ -94,6 +94,7 @@ def predict_scenes(
     """
     if flips not in FLIPS or precision not in ("auto", "32", "bf16"):
         raise ModelError(f"{flips} flips at precision {precision}", remedy="give 1, 4 or 8 flips; auto, 32 or bf16")
+    overlap = window // 4 if overlap is None else overlap
     Windows.over(window, window, overlap)  # refuses what makes no windows
     model = load_segmenter(segmenter, device)
     fitted = [fit_scene(inspect_scene(path), model.spec, resample) for path in find_files(scenes)[0]]

@@ -108,7 +108,7 @@ def pan(real_data: Path) -> tuple[Path, Path]:
 def test_buildings(pan: tuple[Path, Path], tmp_path: Path, field: str | None) -> None:
     scene, labels = pan
     named = [] if field is None else ["--class-field", field]
-    tileset = tiled(tmp_path, scene, "--labels", labels, *named, "--outside", "background", "--size", 100)
+    tileset = tiled(tmp_path, scene, "--labels", labels, *named, "--outside", "background", "--size", 225)
     assert tileset.spec.legend.names == ("background", "object" if field is None else "yes")
     polygons, _ = features(labels)
     assert len(polygons) == 43
@@ -187,12 +187,12 @@ def test_masks_without_georeference_belong_to_images_of_their_name(
             options = ("-q", "-scale", 0, 1, 0, 255, "-ot", "Byte")
             gdal("gdal_translate", *options, folder / f"response_img/{name}.tif", labels / f"{name}.tif")
             assert set(np.unique(all_pixels(labels / f"{name}.tif", "uint8"))) == {0, 255}
-    tileset = tiled(tmp_path / "out", folder / "img", "--labels", labels, "--size", 40)
-    assert len(tileset.tiles) == 25 * 3 * 4
+    tileset = tiled(tmp_path / "out", folder / "img", "--labels", labels, "--size", 60)
+    assert len(tileset.tiles) == 25 * 2 * 2
     assert tileset.spec.legend.ids == (0, 1)
     for entry, mask, _ in masks(tileset):
         if entry.scene in drawn:
-            assert (mask == drawn[entry.scene][entry.row : entry.row + 40, entry.col : entry.col + 40]).all()
+            assert (mask == drawn[entry.scene][entry.row : entry.row + 60, entry.col : entry.col + 60]).all()
         else:
             assert (mask == UNKNOWN).all() and entry.mask_origin == "none"
 
@@ -446,7 +446,7 @@ def test_the_remedy_helps(real_data: Path, tmp_path: Path, name: str, remedy: Ca
     remedy(real_data / name, tmp_path / "right.tif")
     about = facts(tmp_path / "right.tif")
     left, x, _, top, _, y = about["geoTransform"]
-    side = min(64, *about["size"])
+    side = min(256, *about["size"])
     options = ("--legend", "world", "--size", side, "--min-valid", 0)
     tileset = tiled(tmp_path / "out", tmp_path / "right.tif", *options)
     kind = {"Byte": "uint8", "UInt16": "uint16", "Int16": "int16", "Float32": "float32"}[about["bands"][0]["type"]]

@@ -24,12 +24,12 @@ from geosynth.legend import load_legend
 from geosynth.tileset import Tileset
 from geosynth.tiling import TilingPlan, tile_scenes
 
-SIDE = 64
+SIDE = 96
 LEGEND = load_legend("world")
 GSD = {
     "awkward/deepness/dummy_fotomap_small.tif": 0.05,
     "awkward/rasterio/RGB.byte.tif": 1000.0,
-    "awkward/rasterio/RGBA.byte.tif": 350.0,
+    "awkward/rasterio/RGBA.byte.tif": 400.0,
     "awkward/rasterio/cogeo.tif": 1.5,
     "awkward/rasterio/goes.tif": 50_000.0,
     "awkward/rio-tiler/cog_dateline.tif": 500.0,
@@ -266,7 +266,7 @@ def test_values_are_those_of_gdalwarp(case: Case) -> None:
         out = Path(folder) / "warped"
         options = ["-te", *case.tiles.bounds, "-ts", width, height, "-t_srs", case.tiles.wkt, "-r", method]
         plain = ["-et", 0, "-ovr", "NONE", "-of", "ENVI", "-co", "INTERLEAVE=BSQ", "-q"]
-        hidden = [] if case.entry.holds == "alpha" else ["-dstalpha"]
+        hidden = {"alpha": [], "nan": ["-srcnodata", "nan", "-dstalpha"]}.get(case.entry.holds, ["-dstalpha"])
         # Said outright: else the reach of "bilinear" depends on how much of the target lies beyond the raster.
         scale = ["-wo", f"XSCALE={1 / case.shrink}", "-wo", f"YSCALE={1 / case.shrink}"]
         gdal("gdalwarp", *options, *plain, *hidden, *scale, case.path, out)
@@ -276,12 +276,12 @@ def test_values_are_those_of_gdalwarp(case: Case) -> None:
     assert alike(case, np.abs(case.tiles.image - warped)[:, both] / count(case))
 
 
-@pytest.mark.parametrize("name", ["cog_nonearth", "sar_masked", "S2Hand"])
+@pytest.mark.parametrize("name", ["sar_masked", "RGBA.byte", "S2Hand"])
 def test_values_do_not_depend_on_the_size_of_the_tiles(real_data: Path, tmp_path: Path, name: str) -> None:
     """The same ground on the same pixels has the same values, however it is cut."""
     scene, gsd = next((real_data / path, gsd) for path, gsd in GSD.items() if name in path)
     made = []
-    for size in (SIDE, 40):
+    for size in (SIDE, 70):
         plan = TilingPlan((scene,), size=size, gsd=gsd, legend=LEGEND, min_valid=0.01)
         tile_scenes(plan, tmp_path / str(size), Events())
         made.append(mosaic(Tileset(tmp_path / str(size)), size))
@@ -303,20 +303,46 @@ def test_values_do_not_depend_on_the_size_of_the_tiles(real_data: Path, tmp_path
     assert (np.abs(values - others) <= spread).mean() > 0.9999
 
 
-def test_nodata_in_one_band_is_not_mixed_into_its_neighbours(real_data: Path, tmp_path: Path) -> None:
-    """Holes that only one band of the raster in a CRS of its own has."""
+@pytest.mark.parametrize("gsd", [35.0, 70.0])
+def test_nodata_in_one_band_is_not_mixed_into_its_neighbours(real_data: Path, tmp_path: Path, gsd: float) -> None:
+    """Small and large holes that only one band of the raster in a CRS of its own has."""
     source = real_data / "awkward/solaris/sample_geotiff_custom_proj.tif"
-    scene = tmp_path / "holes.tif"
     with rasterio.open(source) as dataset:
         values, profile = dataset.read(), dataset.profile
     random = np.random.default_rng(0)
     values[1, random.integers(0, 512, 500), random.integers(0, 512, 500)] = -9999
-    with rasterio.open(scene, "w", **profile) as dataset:
-        dataset.write(values)
-    tile_scenes(TilingPlan((scene,), size=SIDE, gsd=70, legend=LEGEND), tmp_path / "out", Events())
-    tiles = mosaic(Tileset(tmp_path / "out"))
+    values[1, 200:260, 300:360] = -9999
     lowest = values[1][values[1] != -9999].min()
-    assert tiles.image[1][tiles.valid].min() >= lowest >= 0
+    assert lowest > 0
+    with rasterio.open(tmp_path / "holes.tif", "w", **profile) as dataset:
+        dataset.write(values)
+    plan = TilingPlan((tmp_path / "holes.tif",), size=SIDE, gsd=gsd, legend=LEGEND)
+    tile_scenes(plan, tmp_path / "out", Events())
+    tiles = mosaic(Tileset(tmp_path / "out"))
+    assert tiles.image[1][tiles.valid].min() >= lowest
+    x, y = profile["transform"] @ (330, 230)
+    col, row = (int(step) for step in ~tiles.transform @ (x, y))
+    assert tiles.tiled[row, col] and not tiles.valid[row - 8 : row + 9, col - 8 : col + 9].any()
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("gsd", [6.0, 10.0])
+def test_nan_is_no_data_whether_the_file_says_so_or_not(
+    real_data: Path, tmp_path: Path, gsd: float, declared: bool
+) -> None:
+    """Neither does it spread to its neighbours, nor does it become a number."""
+    source = real_data / "awkward/solaris/sar_masked.tif"
+    with rasterio.open(source) as dataset:
+        values, profile = dataset.read(), dataset.profile
+    with rasterio.open(tmp_path / "sar.tif", "w", **profile | ({"nodata": np.nan} if declared else {})) as dataset:
+        dataset.write(values)
+    plan = TilingPlan((tmp_path / "sar.tif",), size=SIDE, gsd=gsd, legend=LEGEND, min_valid=0.01)
+    tile_scenes(plan, tmp_path / "out", Events())
+    tiles = mosaic(Tileset(tmp_path / "out"))
+    ground = tiles.valid.sum() * abs(tiles.transform.a * tiles.transform.e)
+    own = np.isfinite(values).all(axis=0).sum() * abs(profile["transform"].a * profile["transform"].e)
+    assert ground == pytest.approx(own, rel=0.012)
+    assert not (tiles.image[:, tiles.valid] == 0).any()
 
 
 def test_the_whole_world_has_no_zone(real_data: Path, tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_no_class_raster_is_refused(tmp_path: Path) -> None:
-    with rasterio.open(tmp_path / "a.png", "w", driver="PNG", count=3, height=4, width=4, dtype="uint8") as dataset:
-        dataset.write(np.zeros((3, 4, 4), np.uint8))
+    with rasterio.open(tmp_path / "a.png", "w", driver="PNG", count=3, height=40, width=40, dtype="uint8") as dataset:
+        dataset.write(np.random.default_rng(0).integers(0, 256, (3, 40, 40), np.uint8))
     with pytest.raises(LabelError, match=r"a\.png"):
         vectorize([tmp_path / "a.png"], tmp_path / "a.gpkg", Events())
     class_raster(tmp_path / "a.tif")

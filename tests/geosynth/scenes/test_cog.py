@@ -7,11 +7,13 @@ import pytest
 import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 
+from geosynth.errors import OutputError
 from geosynth.grid import Grid, engineering_crs, is_engineering
 from geosynth.legend import load_legend
 from geosynth.rasters import Band
-from geosynth.scenes.cog import ClassRasterWriter, RasterWriter
+from geosynth.scenes.cog import ClassRasterWriter, Contents, Part, PartWriter, publish
 from geosynth.scenes.labels import MaskLabels, inspect_labels
 from geosynth.world import Landscape
 
@@ -71,12 +73,19 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     assert not any((tmp_path / "tmp").iterdir())
 
 
+def write_part(path: Path, contents: Contents, row: int, col: int, values: np.ndarray) -> Part:
+    part = Part(path, row, col, *values.shape[1:])
+    writer = PartWriter(part, contents)
+    writer.write(row, col, values)
+    writer.close()
+    return part
+
+
 def test_measurements_keep_dtype_and_a_local_plane(tmp_path: Path) -> None:
     grid = Grid(engineering_crs(), Affine(1, 0, 0, 0, -1, 0), 700, 600)
-    with RasterWriter(
-        tmp_path / "c.tif", tmp_path / "tmp", grid, (Band("confidence", "float32", float("nan")),), {}
-    ) as writer:
-        writer.write(100, 100, np.full((300, 300), 0.5, np.float32))
+    contents = Contents((Band("confidence", "float32", float("nan")),))
+    part = write_part(tmp_path / "part.tif", contents, 100, 100, np.full((1, 300, 300), 0.5, np.float32))
+    publish([part], contents, tmp_path / "c.tif", tmp_path / "tmp", grid, {})
     with rasterio.open(tmp_path / "c.tif") as dataset:
         read = dataset.read(1)
         assert is_engineering(dataset.crs)
@@ -84,3 +93,47 @@ def test_measurements_keep_dtype_and_a_local_plane(tmp_path: Path) -> None:
         assert dataset.descriptions == ("confidence",)
     assert np.nansum(read) == 45_000
     assert np.isnan(read[:100]).all()
+
+
+def test_parts_and_threads_change_no_byte(tmp_path: Path) -> None:
+    mask = Landscape(0).render(0, 0, 1100, 1300)[1]
+    contents, folder = Contents.classes(WORLD), tmp_path / 'Großer <Ordner> & "mehr"'
+    whole = [write_part(folder / "whole.tif", contents, 0, 0, mask[None])]
+    quarters = [
+        write_part(folder / f"{row}-{col}.tif", contents, row, col, mask[None, row:, col:][:, :550, :650])
+        for row in (550, 0)
+        for col in (0, 650)
+    ]
+    for name, parts, threads in (("a", whole, 1), ("b", quarters, 1), ("c", quarters, 3)):
+        tags = {"SOURCE": "a < b & c"}
+        publish(parts, contents, folder / name / "out.tif", tmp_path / "tmp", GRID, tags, threads)
+    bytes_of = {(folder / name / "out.tif").read_bytes() for name in "abc"}
+    assert len(bytes_of) == 1 and not any((tmp_path / "tmp").iterdir())
+    with rasterio.open(folder / "b/out.tif") as dataset:
+        assert (dataset.read(1) == mask).all()
+        assert (
+            dataset.tags()["SOURCE"] == "a < b & c" and dataset.crs == GRID.crs and dataset.transform == GRID.transform
+        )
+        assert dataset.descriptions == ("class",)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_bands_are_no_colours_and_no_transparency(tmp_path: Path, count: int) -> None:
+    contents = Contents(tuple(Band(f"class & {number}", "uint8", 255.0) for number in range(count)))
+    values = np.arange(count, dtype=np.uint8)[:, None, None] + np.zeros((1, 600, 600), np.uint8)
+    publish([write_part(tmp_path / "p", contents, 0, 0, values)], contents, tmp_path / "a.tif", tmp_path, GRID, {})
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert (dataset.read()[:, :600, :600] == values).all() and (dataset.read()[:, 600:] == 255).all()
+        assert dataset.descriptions == tuple(f"class & {number}" for number in range(count))
+        assert not {ColorInterp.alpha, ColorInterp.red} & set(dataset.colorinterp)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    contents = Contents.classes(WORLD)
+    part = write_part(tmp_path / "part.tif", contents, 0, 0, np.ones((1, 64, 64), np.uint8))
+    with pytest.raises(OutputError, match="file"):
+        publish([part], contents, tmp_path / "file" / "a.tif", tmp_path / "tmp", GRID, {})
+    assert not any((tmp_path / "tmp").iterdir())
+    with pytest.raises(OutputError, match="file"):
+        PartWriter(Part(tmp_path / "file" / "b.tif", 0, 0, 9, 9), contents)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from threading import Lock
+
 import numpy as np
 import pytest
 import rasterio
 import torch
 from rasterio import Affine
+from rasterio.enums import ColorInterp
 from segment_world import SPEC
 from torch import nn
 
-from geosynth.errors import Cancelled, GeosynthError, OutputError, SceneError
+from geosynth.errors import Cancelled, GeosynthError, ModelError, OutputError, SceneError
 from geosynth.events import Events
-from geosynth.samples import Normalisation
+from geosynth.normalisation import Normalisation
 from geosynth.segmentation import pieces, prediction
+from geosynth.segmentation.networks import build_network
 from geosynth.segmentation.prediction import predict_scenes
 from geosynth.segmentation.segmenter import Segmenter, SegmenterSpec
 from geosynth.segmentation.windows import Windows
@@ -33,18 +39,12 @@ class Threshold(nn.Module):
     def __init__(self):
         super().__init__()
         self.calls = 0
+        self._lock = Lock()
 
     def forward(self, image):
-        self.calls += len(image)
+        with self._lock:  # windows are computed side by side
+            self.calls += len(image)
         return torch.stack([torch.zeros_like(image[:, 0]), 8 * image[:, 0]], 1)
-
-
-class Moody(Threshold):
-    """Every window gets another answer, the same all over it: the worst a network can do at a seam."""
-
-    def forward(self, image):
-        self.calls += 1
-        return torch.full((1, 2, *image.shape[-2:]), float(self.calls % 2))
 
 
 def segmenter_with(network):
@@ -106,29 +106,6 @@ def test_windows_without_data_are_not_predicted(tmp_path, network):
     assert network.calls == 2
 
 
-def blended(segmenter, height, width, window, overlap):
-    """The blended logits of a featureless scene, put together from the pieces they come in."""
-
-    class Reader:
-        def read(self, row, col, height, width):
-            return np.ones((2, height, width), np.uint8), np.ones((height, width), bool)
-
-    rows, cols = Windows.over(height, window, overlap), Windows.over(width, window, overlap)
-    whole = torch.full((2, height, width), torch.nan)
-    for row, col, logits, _, _ in prediction._blended(segmenter, Reader(), rows, cols, Events()):
-        whole[:, row : row + logits.shape[1], col : col + logits.shape[2]] = logits
-    return whole[0].numpy()
-
-
-def test_there_is_no_seam_where_a_window_ends():
-    """Windows that differ by 1 everywhere: the blend may not jump at a border, only pass over within the overlap."""
-    whole = blended(segmenter_with(Moody()), 200, 300, 96, 32)
-    assert whole.min() < 0.01 and whole.max() > 0.99, "the windows do differ"
-    steepest = np.pi / 2 / 32  # of half a Hann window over 32 px
-    assert np.abs(np.diff(whole, axis=0)).max() <= 1.05 * steepest
-    assert np.abs(np.diff(whole, axis=1)).max() <= 1.05 * steepest
-
-
 def test_strips_of_a_wide_scene_fit_together(tmp_path, network, monkeypatch):
     monkeypatch.setattr(pieces, "_STRIP_BYTES", 1)  # 4 windows wide
     scene, expected = write_scene(tmp_path / "a.tif", 100, 605, hole=np.s_[:, 250:260])
@@ -170,6 +147,113 @@ def test_confidence_is_the_probability_in_percent(tmp_path, network):
     assert [path.name for path in (tmp_path / "out").glob("*.tif")] == ["a.tif"], "only classes: classes/*.tif is safe"
 
 
+def test_probabilities_are_percent_of_every_class(tmp_path, network):
+    scene, expected = write_scene(tmp_path / "a.tif", hole=np.s_[:10, :10])
+    predict_scenes("s", [scene], tmp_path / "out", Events(), window=64, overlap=16, probabilities=True)
+    with rasterio.open(tmp_path / "out/probabilities/a.tif") as dataset:
+        percent = dataset.read()
+        assert dataset.descriptions == SPEC.legend.names and dataset.nodatavals == (255, 255)
+        assert ColorInterp.alpha not in dataset.colorinterp
+    known = expected != 255
+    assert (percent[:, ~known] == 255).all()
+    assert np.abs(percent[:, known].astype(int).sum(0) - 100).max() <= 1
+    assert ((percent[1] > percent[0]) == (expected == 1))[known].all()
+
+
+class Leaning(Threshold):
+    """Sees things where they are not: a pixel to the right."""
+
+    def forward(self, image):
+        return super().forward(image.roll(1, -1))
+
+
+def test_flips_take_out_what_depends_on_the_direction(tmp_path, network, monkeypatch):
+    monkeypatch.setattr(prediction, "load_segmenter", lambda *_: segmenter_with(Leaning()))
+    values = np.full((2, 64, 64), 60, np.uint8)
+    values[:, 22:42, 22:42] = 140
+    scene = tmp_path / "a.tif"
+    with rasterio.open(scene, "w", **(COMPRESSED | {"height": 64, "width": 64})) as dataset:
+        dataset.write(values)
+    found = {}
+    for flips in (1, 4, 8):
+        (out,) = predict_scenes(
+            "s", [scene], tmp_path / str(flips), Events(), window=64, flips=flips, probabilities=True
+        )
+        with rasterio.open(out.parent / "probabilities/a.tif") as dataset:
+            found[flips] = dataset.read(2).astype(int)
+    assert (found[1] != found[1][:, ::-1].T).any(), "it leans"
+    assert (found[4] == found[4][::-1]).all() and (found[4] == found[4][:, ::-1]).all()
+    assert (found[4] != found[4].T).any()
+    assert (found[8] == found[8][::-1]).all() and (found[8] == found[8].T).all()
+
+
+@pytest.mark.parametrize("options", [{"flips": 2}, {"precision": "16"}])
+def test_settings_that_are_none(tmp_path, network, options):
+    scene, _ = write_scene(tmp_path / "a.tif")
+    with pytest.raises(ModelError, match="1, 4 or 8 flips; auto, 32 or bf16"):
+        predict_scenes("s", [scene], tmp_path / "out", Events(), **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bf16_is_close_and_kept_with_the_run(tmp_path, network, monkeypatch):
+    net = build_network("unet", "resnet18", 2, 2).eval().requires_grad_(False)
+    monkeypatch.setattr(prediction, "load_segmenter", lambda *_: segmenter_with(net))
+    scene, _ = write_scene(tmp_path / "a.tif", 64, 64)
+    percent = {}
+    for precision in ("32", "bf16"):
+        out = tmp_path / precision
+        predict_scenes("s", [scene], out, Events(), window=64, precision=precision, probabilities=True, device="cpu")
+        with rasterio.open(out / "probabilities/a.tif") as dataset:
+            percent[precision] = dataset.read().astype(int)
+        assert json.loads((out / ".geosynth/machine.json").read_text())["precision"] == precision
+    assert 0 < np.abs(percent["bf16"] - percent["32"]).max() <= 10
+    assert net.encoder.conv1.weight.dtype is torch.float32
+
+
+def test_folders_and_patterns_of_scenes(tmp_path, network):
+    (tmp_path / "in").mkdir()
+    expected = {
+        name: write_scene(tmp_path / "in" / f"{name}.tif", height)[1] for name, height in (("b", 90), ("a", 80))
+    }
+    for number, given in enumerate(
+        ([tmp_path / "in"], [str(tmp_path / "in/*.tif")], [tmp_path / "in", tmp_path / "in/a.tif"])
+    ):
+        written = predict_scenes("s", given, tmp_path / str(number), Events())
+        assert [path.name for path in written] == ["a.tif", "b.tif"]
+        assert all((read(path)[0] == expected[path.stem]).all() for path in written)
+    with pytest.raises(SceneError, match="no file is like this"):
+        predict_scenes("s", [str(tmp_path / "in/*.jp2")], tmp_path / "none", Events())
+
+
+@pytest.mark.parametrize("sign", ["value", "nan", "alpha", "mask"])
+def test_nodata_stays_nodata_inside_windows_however_it_is_said(tmp_path, network, monkeypatch, sign):
+    floats = sign == "nan"
+    if floats:
+        bands = tuple(replace(band, dtype="float32") for band in SPEC.bands)
+        segmenter = segmenter_with(network)
+        segmenter = replace(segmenter, spec=replace(segmenter.spec, bands=bands))
+        monkeypatch.setattr(prediction, "load_segmenter", lambda *_: segmenter)
+    values = np.random.default_rng(0).integers(1, 200, (2, 100, 150)).astype("float32" if floats else "uint8")
+    holds = np.ones((100, 150), bool)
+    holds[30:50, 40:90] = holds[70, 3] = False
+    expected = np.where(holds, values[0] > 100, 255)
+    values[:, ~holds] = np.nan if floats else 0 if sign == "value" else 180
+    profile = COMPRESSED | {"height": 100, "width": 150, "dtype": values.dtype, "nodata": {"value": 0}.get(sign)}
+    count = 3 if sign == "alpha" else 2
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(tmp_path / "a.tif", "w", **(profile | {"count": count})) as dataset,
+    ):
+        dataset.write(values, [1, 2])
+        if sign == "alpha":
+            dataset.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
+            dataset.write(holds.astype(np.uint8) * 255, 3)
+        if sign == "mask":
+            dataset.write_mask(holds)
+    (out,) = predict_scenes("s", [tmp_path / "a.tif"], tmp_path / "out", Events(), window=64, overlap=16)
+    assert (read(out)[0] == expected).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -204,6 +288,30 @@ def test_bands_in_another_order_are_refused(tmp_path, network, names, refused):
     else:
         predict_scenes("s", [scene], tmp_path / "out", Events())
     assert (tmp_path / "out").exists() is not refused
+
+
+def test_a_scene_goes_on_with_the_piece_it_was_at(tmp_path, network):
+    scene, expected = write_scene(tmp_path / "a.tif", 1000, 100, hole=np.s_[300:420, :50])
+    options = {"window": 64, "overlap": 16, "threads": 1, "confidence": True, "probabilities": True}
+    predict_scenes("s", [scene], tmp_path / "whole", Events(), **options)
+    everything, network.calls = network.calls, 0
+    with pytest.raises(Cancelled):
+        stop = Events(stop=[lambda: "now" if network.calls >= everything // 2 else None])
+        predict_scenes("s", [scene], tmp_path / "out", stop, **options)
+    network.calls = 0
+    predict_scenes("s", [scene], tmp_path / "out", Events(), rerun="resume", **options)
+    assert network.calls < 0.8 * everything, "a third was done"
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert (read(tmp_path / "out/a.tif")[0] == expected).all()
+
+
+def files(folder):
+    """The bytes of everything but the log."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.relative_to(folder).is_relative_to(".geosynth/log")
+    }
 
 
 def test_the_number_of_threads_is_as_before(tmp_path, network):
@@ -255,7 +363,7 @@ def test_cancelled_it_goes_on_with_the_scene_it_was_at(tmp_path, network):
     per_scene = [2 * 5, 3 * 5]
     assert network.calls == sum(per_scene)
     network.calls = 0
-    stop = Events(stop=[lambda: "now" if network.calls == 14 else None])
+    stop = Events(stop=[lambda: "now" if network.calls >= 12 else None])
     with pytest.raises(Cancelled):
         predict_scenes("s", scenes, tmp_path / "out", stop, **options)
     assert (tmp_path / "out/a.tif").exists() and not (tmp_path / "out/b.tif").exists()
