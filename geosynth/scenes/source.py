@@ -295,6 +295,7 @@ def _warped(stack: ExitStack, info: SceneInfo, grid: Grid, resampled: Resampled)
         "width": grid.width,
         "src_nodata": nodata,
         "add_alpha": alpha_index(source) is None,
+        "tolerance": 0.01,  # pixels; the default of an eighth shows, and costs as much
         "init_dest_nodata": False,  # alpha says where nothing is
         "INIT_DEST": "0",
         # As in valid_pixels: a 0 hides a pixel when all bands have it, any other value hides in its own band.
