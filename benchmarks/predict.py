@@ -58,7 +58,7 @@ def make_network(name: str) -> nn.Module:
 
 
 def make_scene(path: Path, side: int, data: Path | None) -> None:
-    """A square scene, JPEG in tiles of 512 px, written row of tiles by row of tiles."""
+    """A square scene in deflated tiles of 512 px (of a JPEG one geoai cannot write the classes)."""
     if data is None:
         from geosynth.world import Landscape
 
@@ -69,7 +69,7 @@ def make_scene(path: Path, side: int, data: Path | None) -> None:
     profile = {
         "driver": "GTiff", "count": 3, "dtype": "uint8", "height": side, "width": side, "crs": "EPSG:32737",
         "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 9_300_000), "tiled": True, "blockxsize": 512,
-        "blockysize": 512, "compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": 90,
+        "blockysize": 512, "compress": "deflate", "predictor": 2, "zlevel": 1, "photometric": "rgb",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
         for row in range(0, side, 512):
@@ -207,7 +207,6 @@ def torchgeo_loop(network: nn.Module, scene: Path, out: Path, threads: int) -> C
                     into += part[:, max(-row, 0) :, max(-col, 0) :][:, : into.shape[1], : into.shape[2]]
         classes = sums.max(0).indices.byte().numpy()
         profile |= {"count": 1, "compress": "deflate", "photometric": "minisblack"}
-        profile.pop("jpeg_quality", None)
         with rasterio.open(out, "w", **profile) as dataset_out:
             dataset_out.write(classes, 1)
 
@@ -310,7 +309,7 @@ def compare(scene: Path, side: int, network: str, threads: int, names: tuple[str
     for name, result in found.items():
         start = f"| {side}² | {network} | {threads} | {name} |"
         if isinstance(result, str):
-            print(f"{start} {result} | | | | | |", flush=True)
+            print(f"{start} {result} | | | | | | |", flush=True)
             continue
         out = folder / f"{name.replace(' ', '_')}.tif"
         same = f"{100 * share_equal(ours, out):.2f} %" if name in ("torchgeo loop", "geoai") else ""
@@ -343,9 +342,10 @@ def main() -> None:
     names = ("geosynth", "forward", "forward side by side", "read + write", "read + write a COG")
     peers = () if arguments.ours else ("torchgeo loop", "geoai")
     print(
-        "| scene | network | threads | | s | CPU s | × forward | × (forward + I/O) | the same, CPU | peak MB | equal |"
+        "| scene | network | threads | | s | CPU s | × forward | × (forward + read + write), by CPU |"
+        " × (forward + read + write a COG), by CPU | peak MB | equal |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for side in arguments.sizes + ([16384, 32768] if arguments.large else []):
         with tempfile.TemporaryDirectory() as folder:
             scene = Path(folder) / "scene.tif"

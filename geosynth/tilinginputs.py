@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from geosynth.errors import GeosynthError, LabelError, TilesetError
+from geosynth.errors import GeosynthError, LabelError, SceneError, TilesetError
 from geosynth.events import Events
 from geosynth.legend import Legend
 from geosynth.scenes.burning import placed
@@ -104,9 +104,14 @@ def _found(
 ) -> tuple[list[SceneInfo], list[Labels], list[tuple[Labels, ...]]]:
     """Scenes and labels from files, folders and patterns."""
     scene_files, label_files = find_files(plan.scenes, plan.labels)
-    infos = []
+    infos: list[SceneInfo] = []
     for path in scene_files:
-        infos.append(_absolute(inspect_scene(path)))
+        try:
+            infos.append(_absolute(inspect_scene(path)))
+        except SceneError as error:
+            if not plan.skip_unusable or (path == scene_files[-1] and not infos):
+                raise
+            events.warn(f"left out: {error}")
         events.check()
     infos = _picked(name_apart(infos), plan, held)
     labels: list[Labels] = []

@@ -46,6 +46,7 @@ class TilingPlan:
         min_valid: tiles with a smaller share of valid pixels are dropped.
         empty: share of the training tiles with nothing but background to keep.
         seed: decides which block goes where, and which empty tiles stay.
+        skip_unusable: leave out, with a warning, scenes that cannot be used, instead of stopping.
     """
 
     scenes: tuple[str | Path, ...]
@@ -70,6 +71,7 @@ class TilingPlan:
     min_valid: float = 0.5
     empty: float = 1.0
     seed: int = 0
+    skip_unusable: bool = False
 
     @property
     def areas(self) -> str | None:

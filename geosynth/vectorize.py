@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from geosynth.errors import GeosynthError, LabelError, OutputError
+from geosynth.errors import Cancelled, GeosynthError, LabelError, OutputError
 from geosynth.events import Events
 from geosynth.grid import is_engineering
 from geosynth.jobs import run_tasks
@@ -62,7 +62,7 @@ def vectorize(
     overwrite: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> int:
     """Write one polygon for every region of one class; unknown (255, nodata) becomes none.
 
@@ -87,7 +87,8 @@ def vectorize(
         overwrite: replace an existing file.
         workers: local processes.
         scheduler: address of a dask scheduler; its workers must see the rasters and the folder of ``out``.
-        block: pixels along a side of what is traced at once.
+        block: pixels along a side of what is traced at once; None chooses. Without ``simplify`` the polygons do not
+            depend on it; with it, vertices where borders cross from block to block stay.
 
     Returns:
         The number of polygons.
@@ -108,6 +109,8 @@ def vectorize(
         _refuse_measurements(mask, legend, ignored)
     legend = legend or infer_legend(labels, None, ignored)
     codes = make_codes(labels, legend, None, ignored)
+    # Fewer seams are left to see between larger blocks.
+    block = block or (2 * BLOCK if simplify else BLOCK)
     shape = Shape(block, sieve, simplify, tuple(legend.named(name).id for name in drop))
     crs = labels[0].scene.grid.crs
     for mask in labels:
@@ -207,6 +210,8 @@ def _scratch(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.stem}.", dir=target.parent)).absolute()
         yield folder
+    except Cancelled as error:
+        raise Cancelled(error.what, remedy="nothing is left behind; run the same command again") from None
     except OSError as error:
         if isinstance(error, GeosynthError):
             raise

@@ -70,6 +70,7 @@ from geosynth_cli.session import session
     show_default=True,
     help="Share of the training tiles with nothing but background to keep.",
 )
+@click.option("--skip-unusable", is_flag=True, help="Leave out scenes that cannot be used, and say so.")
 @click.option("--append", is_flag=True, help="Add the scenes to the tileset that is in --out.")
 @seed_option
 @workers_option
@@ -100,6 +101,7 @@ def command(
     buffer: int,
     min_valid: float,
     empty: float,
+    skip_unusable: bool,
     append: bool,
     seed: int,
     workers: int,
@@ -120,6 +122,7 @@ def command(
         raise click.UsageError("--append and --overwrite exclude each other")
     plan = TilingPlan(
         scenes=scenes,
+        skip_unusable=skip_unusable,
         labels=labels,
         size=size,
         gsd=gsd,

@@ -16,6 +16,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from geosynth.grid import Grid, is_engineering
+from geosynth.scenes.outlines import following
 
 _DEGREES = (2, 4, 8, 12)
 _GOOD = 1e-9
@@ -35,8 +36,7 @@ def ring_areas(x: NDArray[Any], y: NDArray[Any], starts: NDArray[np.int64], grid
     Returns:
         square metres on the ellipsoid; square CRS units for a local plane; NaN where the CRS has no place on Earth.
     """
-    after = np.arange(1, len(x) + 1)
-    after[starts[1:] - 1] = starts[:-1]
+    after = following(starts)
     rising = np.flatnonzero(y != y[after])
     onward = after[rising]
     sides = np.zeros(len(x))

@@ -1,23 +1,27 @@
 """Vectorizing: every format holds the same polygons, named, measured and styled."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
+from pyarrow import parquet
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
-from geosynth.errors import LabelError, LegendError, OutputError
+from geosynth.errors import Cancelled, LabelError, LegendError, OutputError, SceneError
 from geosynth.events import Events
 from geosynth.grid import Grid, engineering_crs
 from geosynth.legend import Legend, load_legend
 from geosynth.scenes.cog import ClassRasterWriter
+from geosynth.scenes.labels import inspect_labels
 from geosynth.vectorize import vectorize
 from geosynth.world import Landscape
 
@@ -182,3 +186,174 @@ def test_only_unknown_gives_an_empty_file(tmp_path: Path) -> None:
         pass
     assert vectorize([tmp_path / "a.tif"], tmp_path / "a.gpkg", Events(), legend=WORLD) == 0
     assert len(read(tmp_path / "a.gpkg")) == 0
+
+
+def landscape() -> np.ndarray:
+    mask = Landscape(0).render(0, 0, 90, 110)[1].copy()
+    mask[10:30, 20:60] = 255
+    return mask
+
+
+def confidence_raster(path: Path, grid: Grid, percent: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, dtype="uint8", nodata=255, height=grid.height, width=grid.width,
+        crs=grid.crs, transform=grid.transform,
+    ) as dataset:  # fmt: skip
+        dataset.write(percent, 1)
+        dataset.set_band_description(1, "confidence")
+
+
+def quarters(folder: Path) -> list[Path]:
+    """The landscape as four rasters that lie side by side, with a confidence raster beside two of them."""
+    mask, paths = landscape(), []
+    for name, rows, cols in (("nw", (0, 40), (0, 70)), ("ne", (0, 40), (70, 110)), ("sw", (40, 90), (0, 70)),
+                             ("se", (40, 90), (70, 110))):  # fmt: skip
+        grid = MERCATOR.window(rows[0], cols[0], rows[1] - rows[0], cols[1] - cols[0])
+        part = mask[slice(*rows), slice(*cols)]
+        paths.append(folder / f"{name}.tif")
+        with ClassRasterWriter(paths[-1], folder / "tmp", grid, WORLD, {}) as writer:
+            writer.write(0, 0, part)
+        if name[0] == "n":
+            sure = np.where(part == 255, 255, 50 if name == "nw" else 80).astype(np.uint8)
+            confidence_raster(folder / "confidence" / f"{name}.tif", grid, sure)
+    return paths
+
+
+def content(path: Path) -> list[tuple[Any, ...]]:
+    """The rows, in an order of their own, areas to nine digits."""
+    frame = read(path).fillna({"confidence": -1.0})
+    shapes = shapely.normalize(frame.geometry.to_numpy())
+    rest = frame.drop(columns="geometry").map(
+        lambda value: float(f"{value:.9g}") if isinstance(value, float) else value
+    )
+    return sorted((shape.wkb, *row) for shape, row in zip(shapes, rest.itertuples(index=False), strict=True))
+
+
+def test_neighbouring_rasters_are_one(tmp_path: Path) -> None:
+    class_raster(tmp_path / "whole.tif")
+    vectorize([tmp_path / "whole.tif"], tmp_path / "whole.gpkg", Events())
+    vectorize(quarters(tmp_path), tmp_path / "four.gpkg", Events())
+    whole, four = read(tmp_path / "whole.gpkg"), read(tmp_path / "four.gpkg")
+    assert "confidence" not in whole
+    assert [row[:3] for row in content(tmp_path / "whole.gpkg")] == [row[:3] for row in content(tmp_path / "four.gpkg")]
+    assert four["area_m2"].sum() == pytest.approx(whole["area_m2"].sum(), rel=1e-9)
+    grids = {"nw": (0, 0, 70, 40), "ne": (70, 0, 110, 40), "sw": (0, 40, 70, 90), "se": (70, 40, 110, 90)}
+    places = {
+        name: shapely.box(*(MERCATOR.transform @ (left, bottom)), *(MERCATOR.transform @ (right, top)))
+        for name, (left, top, right, bottom) in grids.items()
+    }
+    for polygon, source, confidence in zip(four.geometry, four["source"], four["confidence"], strict=True):
+        inside = {name: polygon.intersection(place).area for name, place in places.items()}
+        assert source == ", ".join(name for name, area in inside.items() if area > 0)
+        known = inside["nw"] + inside["ne"]
+        if known:
+            assert confidence == pytest.approx((50 * inside["nw"] + 80 * inside["ne"]) / known)
+        else:
+            assert np.isnan(confidence)
+    assert four["source"].str.contains(",").any()
+
+
+def test_a_confidence_raster_of_other_pixels_is_left_out(tmp_path: Path) -> None:
+    paths = quarters(tmp_path)
+    (tmp_path / "confidence" / "nw.tif").replace(tmp_path / "confidence" / "sw.tif")
+    seen: list[dict[str, Any]] = []
+    vectorize(paths[2:], tmp_path / "a.gpkg", Events([seen.append]))
+    assert "confidence" not in read(tmp_path / "a.gpkg")
+    assert any("does not lie on the pixels" in event.get("message", "") for event in seen)
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson", ".shp"])
+def test_the_result_does_not_depend_on_blocks(tmp_path: Path, suffix: str) -> None:
+    paths = quarters(tmp_path)
+    for block in (1000, 37):
+        vectorize(paths, tmp_path / f"{block}{suffix}", Events(), sieve=5, min_area=30.0, drop=["road"], block=block)
+    large, small = content(tmp_path / f"1000{suffix}"), content(tmp_path / f"37{suffix}")
+    if suffix == ".geojson":
+        # Where sides do not stay straight they have a vertex at every block.
+        large, small = sorted(row[1:] for row in large), sorted(row[1:] for row in small)
+    assert large == small
+    assert len(small) > 5
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    paths = quarters(tmp_path)
+    options: dict[str, Any] = {"simplify": 3.0, "block": 8}
+    vectorize(paths, tmp_path / "one" / "a.gpkg", Events(), **options)
+    vectorize(paths, tmp_path / "two" / "a.gpkg", Events(), workers=2, **options)
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        vectorize(paths, tmp_path / "cluster" / "a.gpkg", Events(), scheduler=cluster.scheduler_address, **options)
+    one = (tmp_path / "one" / "a.gpkg").read_bytes()
+    assert one == (tmp_path / "two" / "a.gpkg").read_bytes() == (tmp_path / "cluster" / "a.gpkg").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".parquet"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cancelled_nothing_is_left(tmp_path: Path, workers: int, suffix: str) -> None:
+    paths = quarters(tmp_path / "classes")
+    answers = iter([None, None, None])
+    events = Events(stop=[lambda: next(answers, "enough")])
+    with pytest.raises(Cancelled, match="run the same command again"):
+        vectorize(paths, tmp_path / "out" / f"a{suffix}", events, block=8, workers=workers)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_raster_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_raster(tmp_path / "a.tif")
+    inspected = inspect_labels(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:700])
+    monkeypatch.setattr("geosynth.vectorize.inspect_labels", lambda path: inspected)
+    with pytest.raises(SceneError, match=r"a\.tif: cannot be read"):
+        vectorize([tmp_path / "a.tif"], tmp_path / "out" / "a.gpkg", Events())
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_large_regions_can_stay_cut(tmp_path: Path) -> None:
+    paths = quarters(tmp_path)
+    whole = vectorize(paths, tmp_path / "whole.gpkg", Events(), block=16)
+    cut = vectorize(paths, tmp_path / "cut.gpkg", Events(), block=16, split_at=300)
+    frame = read(tmp_path / "cut.gpkg")
+    assert cut > whole
+    assert frame.is_valid.all()
+    assert frame.area.max() <= 300 * 4
+    assert frame.area.sum() == (landscape() != 255).sum() * 4
+
+
+def test_blocks_leave_no_seam_in_simplified_polygons(tmp_path: Path) -> None:
+    paths = quarters(tmp_path)
+    vectorize(paths, tmp_path / "a.gpkg", Events(), block=32, simplify=4.0)
+    shapes = read(tmp_path / "a.gpkg").geometry.to_numpy()
+    assert shapely.is_valid(shapes).all()
+    assert shapely.coverage_is_valid(shapes)
+    assert shapely.union_all(shapes).area == pytest.approx(shapely.area(shapes).sum(), rel=1e-9)
+
+
+def test_neighbours_stay_neighbours_in_degrees(tmp_path: Path) -> None:
+    zone = Grid(CRS.from_epsg(32645), Affine(200, 0, 350_000, 0, -200, 3_056_000), 60, 60)
+    class_raster(tmp_path / "b.tif", zone, row=500)
+    vectorize([tmp_path / "b.tif"], tmp_path / "b.geojson", Events(), block=32)
+    shapes = read(tmp_path / "b.geojson").geometry.to_numpy()
+    assert shapely.coverage_is_valid(shapes)
+    assert shapely.union_all(shapes).area == pytest.approx(shapely.area(shapes).sum(), rel=1e-9)
+
+
+def test_areas_are_those_on_the_ellipsoid(tmp_path: Path) -> None:
+    class_raster(tmp_path / "a.tif")
+    for name, tolerance in (("exact", 0.0), ("simple", 3.0)):
+        vectorize([tmp_path / "a.tif"], tmp_path / f"{name}.gpkg", Events(), simplify=tolerance, block=50)
+        frame = read(tmp_path / f"{name}.gpkg")
+        geod = pyproj.Geod(ellps="WGS84")
+        expected = [abs(geod.geometry_area_perimeter(shape)[0]) for shape in frame.to_crs(4326).geometry]
+        # Geodesics are good to some ten square millimetres.
+        assert frame["area_m2"].to_numpy() == pytest.approx(expected, rel=1e-6, abs=1e-4)
+
+
+def test_a_geoparquet_says_where_it_is(tmp_path: Path) -> None:
+    paths = quarters(tmp_path)
+    vectorize(paths, tmp_path / "a.parquet", Events(), block=40)
+    about = json.loads(parquet.read_metadata(tmp_path / "a.parquet").metadata[b"geo"])
+    column = about["columns"][about["primary_column"]]
+    assert column["bbox"] == read(tmp_path / "a.parquet").total_bounds.tolist()
+    assert column["geometry_types"] == ["Polygon"]
