@@ -181,16 +181,21 @@ def main() -> None:
         geosynth = [shutil.which("geosynth") or "geosynth", "tile"]
         common = ["--labels", str(labels), "--outside", "background", "--progress", "none", "--out", str(out / "tiles")]
         retile = [shutil.which("gdal_retile.py") or "gdal_retile", "-q", "-ps", size, size, "-targetDir"]
+        rasterize = [
+            "gdal_rasterize", "-q", "-burn", "1", "-init", "0", "-ot", "Byte", "-te",
+            *map(str, (bounds.left, bounds.bottom, bounds.right, bounds.top)), "-ts", *map(str, shape[::-1]),
+            str(local), str(burnt),
+        ]  # fmt: skip
+        deflate = ["-co", "COMPRESS=DEFLATE", "-co", "ZLEVEL=1", "-co", "PREDICTOR=2"]
         contenders: dict[str, list[list[str]]] = {
             "floor: decode, write the bytes": [[sys.executable, "-c", FLOOR, str(scene), str(out), size]],
             "gdal_retile + gdal_rasterize": [
-                [
-                    "gdal_rasterize", "-q", "-burn", "1", "-init", "0", "-ot", "Byte", "-te",
-                    *map(str, (bounds.left, bounds.bottom, bounds.right, bounds.top)), "-ts", *map(str, shape[::-1]),
-                    str(local), str(burnt),
-                ],
+                rasterize,
                 [*retile, str(out / "i"), str(scene)],
                 [*retile, str(out / "m"), str(burnt)],
+            ],
+            "the same, deflated like ours": [
+                rasterize, [*retile, str(out / "i"), *deflate, str(scene)], [*retile, str(out / "m"), *deflate, str(burnt)]
             ],
             "rasterio loop, uncompressed": [[*loop, "none"]],
             "rasterio loop, deflate": [[*loop, "deflate"]],
