@@ -195,7 +195,9 @@ def main() -> None:
                 [*retile, str(out / "m"), str(burnt)],
             ],
             "the same, deflated like ours": [
-                rasterize, [*retile, str(out / "i"), *deflate, str(scene)], [*retile, str(out / "m"), *deflate, str(burnt)]
+                rasterize,
+                [*retile, str(out / "i"), *deflate, str(scene)],
+                [*retile, str(out / "m"), *deflate, str(burnt)],
             ],
             "rasterio loop, uncompressed": [[*loop, "none"]],
             "rasterio loop, deflate": [[*loop, "deflate"]],
