@@ -103,7 +103,7 @@ def pieces(
 def cut_tiles(piece: Piece) -> tuple[str, dict[str, Any]]:
     """Write the tiles of a piece; returns its name and its journal record."""
     dropped = Counter({"split": sum(line.count(None) for line in piece.splits)})
-    with gdal_session():
+    with gdal_session(256):  # neighbouring pieces share blocks of the scene
         records = write_tiles(Path(piece.folder), _tiles(piece, dropped))
     return piece.name, {"tiles": records, "dropped": dict(sorted(dropped.items()))}
 

@@ -38,9 +38,12 @@ class Band:
         return cls(str(content["name"]), str(content["dtype"]), None if nodata is None else float(nodata))
 
 
-def gdal_session() -> Any:
-    """A context in which GDAL keeps at most 256 MiB of decoded blocks; its default grows with the machine's memory."""
-    return rasterio.Env(GDAL_CACHEMAX=256 << 20)
+def gdal_session(cache_mib: int = 64) -> Any:
+    """A context in which GDAL keeps at most ``cache_mib`` MiB of decoded blocks.
+
+    GDAL's own default grows with the machine's memory. Little is enough for what reads every block once.
+    """
+    return rasterio.Env(GDAL_CACHEMAX=cache_mib << 20)
 
 
 @contextmanager
@@ -129,6 +132,7 @@ def _profile(grid: Grid) -> dict[str, Any]:
         "crs": grid.crs,
         "transform": grid.transform,
         "compress": "deflate",
+        "blockysize": grid.height,  # one strip: smaller and faster than several
         "zlevel": 1,  # a third of the time of the default, for files a tenth larger
     }
 

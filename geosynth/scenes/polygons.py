@@ -14,11 +14,11 @@ from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN
+from geosynth.rasters import gdal_session
 from geosynth.scenes.codes import Codes
 from geosynth.scenes.features import Bounds, Layer, changes_crs
 from geosynth.scenes.groundarea import ring_areas
@@ -37,8 +37,6 @@ _STRETCH = 8
 """Blocks side by side are one task, so that rasters stored in whole rows are not read again for every block."""
 _REGIONS = ("classes", "pixels", "area", "confidence", "rasters")
 _PATHS = ("x", "y", "starts", "region", "begin", "end")
-_CACHE = 64 << 20
-"""Bytes of decoded pixels that GDAL keeps."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def trace_stretch(task: Stretch) -> Traced:
     bounds: list[Bounds] = []
     parts: list[tuple[Regions, Paths]] = []
     with (
-        rasterio.Env(GDAL_CACHEMAX=_CACHE),
+        gdal_session(),
         open_parts(task.parts, task.codes) as reader,
         _appearing(task.finished) as path,
         pa.OSFile(str(path), "wb") as sink,

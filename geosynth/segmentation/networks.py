@@ -60,6 +60,6 @@ def padded_logits(network: nn.Module, image: Tensor) -> Tensor:
     """
     height, width = image.shape[-2:]
     stride = max(int(network.encoder.output_stride), 32)  # type: ignore[union-attr, arg-type]
-    filled = F.pad(image, (0, -width % stride, 0, -height % stride))
-    logits: Tensor = network(filled)
+    right, below = -width % stride, -height % stride
+    logits: Tensor = network(F.pad(image, (0, right, 0, below)) if right or below else image)
     return logits[..., :height, :width]

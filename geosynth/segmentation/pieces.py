@@ -15,9 +15,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-import rasterio
 
 from geosynth.folders import OutputFolder
+from geosynth.rasters import gdal_session
 from geosynth.scenes.cog import Part, PartWriter, publish
 from geosynth.scenes.source import open_scene
 from geosynth.segmentation.blending import Area, blend
@@ -30,13 +30,6 @@ ROWS = 8
 """Rows of windows a piece."""
 _STRIP_BYTES = 64 << 20
 """What a row of windows may take, pixels and logits; scenes too wide for it are predicted in strips of columns."""
-_GDAL_CACHE = 64 << 20
-"""Bytes of decoded pixels GDAL keeps. Its default grows with the machine's memory."""
-
-
-def gdal_session() -> rasterio.Env:
-    """A context in which GDAL's memory is bounded."""
-    return rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.jobs import run_tasks
+from geosynth.rasters import gdal_session
 from geosynth.scenes.finding import find_files
 from geosynth.scenes.identity import scene_identity
 from geosynth.scenes.source import inspect_scene
@@ -24,7 +25,6 @@ from geosynth.segmentation.layers import Layer
 from geosynth.segmentation.pieces import (
     ScenePlan,
     Settings,
-    gdal_session,
     predict_run,
     publish_scene,
     run_length,
