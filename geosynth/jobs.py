@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessP
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from typing import Any
 
@@ -133,6 +134,22 @@ def _become_worker() -> None:
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()
 
 
+@dataclass(frozen=True)
+class _Plainly:
+    """A function whose errors of ours cross to another machine whole: dask drops one whose origin it cannot pickle."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, task: Any) -> Any:
+        failure: GeosynthError
+        try:
+            return self.function(task)
+        except GeosynthError as error:
+            failure = error
+        failure.__cause__ = failure.__context__ = None
+        raise failure
+
+
 def _on_cluster(
     function: Callable[[Any], Any], tasks: Sequence[Any], events: Events, _: int, scheduler: str | None
 ) -> Iterator[Any]:
@@ -145,7 +162,7 @@ def _on_cluster(
     except OSError:
         raise GeosynthError(f"no dask scheduler answers at {scheduler}", remedy="check --scheduler") from None
     with client:
-        futures = client.map(function, tasks, pure=False)
+        futures = client.map(_Plainly(function), tasks, pure=False)
         try:
             pending = set(futures)
             while pending:

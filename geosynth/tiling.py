@@ -76,15 +76,10 @@ def tile_scenes(
     """
     refuse_nonsense(plan)
     held = Tileset(out) if append else None
-    sources = find_sources(plan, held, events)
+    sources, grids, spec = _fitted(plan, held, find_sources(plan, held, events), events)
     request = sources.request(plan)
-    if held is None:
-        grids = shared_grids(sources.infos, plan.gsd, _crs(plan), events)
-        spec = _new_spec(plan, sources, grids, request)
-    else:
+    if held is not None:
         _refuse_twins(held, sources, request)
-        grids = _grids_in(plan, held, sources.infos, events)
-        spec = _held_spec(plan, held, sources, grids)
     lattices = [_lattice(plan, grid, spec) for grid in grids]
     scenes = [
         PlacedScene(info, lattice, edge, labels)
@@ -110,6 +105,10 @@ def tile_scenes(
         taken=None if held is None or is_engineering(spec.crs) else Taken.of(held.tiles),
     )
     repaired, unusable = _flaws(scenes)
+    if repaired:
+        events.warn(f"label features repaired because they were invalid: {repaired}")
+    if unusable:
+        events.warn(f"label features left out because they have no area: {unusable}")
     with _taken(out, request, rerun, append) as folder:
         if not folder.complete:
             about = _ABOUT if held is None else f"{_ABOUT}-{len(earlier_request(out)['added'])}"
@@ -150,16 +149,29 @@ def _cut(
 
 def _warn(plan: TilingPlan, sources: Sources, summary: TilingSummary, events: Events) -> None:
     """Say what the user may not have expected."""
-    if summary.repaired:
-        events.warn(f"{summary.repaired} invalid polygons were repaired")
-    if summary.unusable:
-        events.warn(f"{summary.unusable} label features have no area and were left out")
+    names = dict(zip(sources.legend.ids, sources.legend.names, strict=True))
+    singles = {(path, layer): names.get(id_, "") for path, layer, id_ in sources.codes.singles}
     for entry in sources.labels:
-        if isinstance(entry, PolygonLabels) and entry.field is None:
-            events.warn(f"{entry.name}: no attribute holds the class, all polygons are of one (see --class-field)")
+        if not isinstance(entry, PolygonLabels):
+            continue
+        if entry.field is not None and not plan.class_field:
+            events.log(f"{entry.name}: the class is in the attribute '{entry.field}'")
+        elif entry.field is None and singles[entry.path, entry.layer] not in (entry.layer, entry.name):
+            events.warn(
+                f"{entry.name}, layer {entry.layer}: no attribute holds the class, all its features are"
+                f" '{singles[entry.path, entry.layer]}' (see --class-field)"
+            )
     for split, share in (("train", 1.0), ("val", plan.val), ("test", plan.test)):
         if share > 0 and not summary.by_split[split]:
-            events.warn(f"no tile is in split {split}: give a smaller --block, or another --seed")
+            events.warn(f"no tile is in split {split}: {_more_splits(plan)}")
+        elif summary.labelled and summary.by_split[split] and not summary.labelled_by_split[split]:
+            events.warn(f"no tile in split {split} has labels: {_more_splits(plan)}")
+
+
+def _more_splits(plan: TilingPlan) -> str:
+    if plan.areas is not None:
+        return "draw ground for it"
+    return "--assign a scene to it" if plan.split == "scene" else "give a smaller --block, or another --seed"
 
 
 def _taken(
@@ -179,8 +191,28 @@ def _crs(plan: TilingPlan) -> CRS | None:
         ) from None
 
 
-def _new_spec(plan: TilingPlan, sources: Sources, grids: Sequence[Grid], request: Mapping[str, Any]) -> TileSpec:
+def _fitted(
+    plan: TilingPlan, held: Tileset | None, sources: Sources, events: Events
+) -> tuple[Sources, list[Grid], TileSpec]:
+    """Scenes that go together (those that do not are left out, if that is asked for), their pixels, and the spec."""
+    while True:
+        try:
+            if held is None:
+                grids = shared_grids(sources.infos, plan.gsd, _crs(plan), events)
+                return sources, grids, _new_spec(plan, sources, grids)
+            grids = _grids_in(plan, held, sources.infos, events)
+            return sources, grids, _held_spec(plan, held, sources, grids)
+        except SceneError as error:
+            rest = sources.without(error.where or "")
+            if not plan.skip_unusable or not 0 < len(rest.infos) < len(sources.infos):
+                raise
+            events.warn(f"left out: {error}")
+            sources = rest
+
+
+def _new_spec(plan: TilingPlan, sources: Sources, grids: Sequence[Grid]) -> TileSpec:
     lead = grids[0]
+    request = sources.request(plan)
     gsd = lead.gsd_m or sources.gsd_m
     return TileSpec(
         id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
@@ -201,9 +233,12 @@ def _refuse_twins(held: Tileset, sources: Sources, request: Mapping[str, Any]) -
     for info, own in zip(sources.infos, request["scenes"], strict=True):
         for scene in scenes:
             if scene["sha256"] == own["sha256"] or scene["name"].casefold() == own["name"].casefold():
-                same = "holds this very scene already, as" if scene["sha256"] == own["sha256"] else "has a scene called"
+                same = scene["sha256"] == own["sha256"]
                 raise SceneError(
-                    f"the tileset {same} {scene['name']}", where=info.path, remedy="leave it out, or rename the file"
+                    f"the tileset {'holds this very scene already, as' if same else 'has a scene called'}"
+                    f" {scene['name']}",
+                    where=info.path,
+                    remedy="leave it out" if same else "rename the file",
                 )
 
 
@@ -300,7 +335,7 @@ def _no_tile(dropped: Mapping[str, int], where: str) -> TilesetError:
     return TilesetError(
         f"no tile was kept ({', '.join(f'{count} {why}' for why, count in dropped.items() if count)})",
         where=where,
-        remedy="check the scenes' nodata, or give a smaller --min-valid or --buffer",
+        remedy="check the scenes' nodata and the ground drawn for splits, or give a smaller --min-valid or --buffer",
     )
 
 
@@ -327,7 +362,7 @@ def _summary(folder: OutputFolder) -> TilingSummary:
         path=folder.path,
         tiles=len(tiles),
         by_split={split: sum(tile.split == split for tile in tiles) for split in SPLITS},
-        labelled=sum(tile.labelled for tile in tiles),
+        labelled_by_split={split: sum(tile.labelled for tile in tiles if tile.split == split) for split in SPLITS},
         class_shares=dict(zip(tileset.spec.legend.names, map(float, shares), strict=True)),
         dropped=_dropped(folder),
         repaired=sum(int(record.get("repaired", 0)) for record in folder.records().values()),

@@ -45,6 +45,15 @@ class Sources:
     assign: tuple[tuple[str, Split], ...]
     gsd_m: float | None
 
+    def without(self, path: str) -> Sources:
+        """The same without one scene."""
+        left = [number for number, info in enumerate(self.infos) if info.path != path]
+        return replace(
+            self,
+            infos=tuple(self.infos[number] for number in left),
+            matched=tuple(self.matched[number] for number in left),
+        )
+
     def request(self, plan: TilingPlan) -> dict[str, Any]:
         """What is asked for, without where the files are: names, hashes, and where their pixels lie."""
         return {
@@ -118,7 +127,17 @@ def _found(
     for path in label_files:
         labels += inspect_labels(Path(path).absolute(), plan.class_field, line_width=plan.line_width)
         events.check()
-    return infos, labels, match_labels(infos, labels)
+    named = {str(Path(source).absolute()) for source in plan.labels}
+    matched = match_labels(infos, labels, {entry.path for entry in labels} - named)
+    used = {(entry.path, getattr(entry, "layer", "")) for entries in matched for entry in entries}
+    kept = [entry for entry in labels if (entry.path, getattr(entry, "layer", "")) in used]
+    if len(kept) < len(labels):
+        events.warn(f"{len(labels) - len(kept)} of the labels belong to none of the scenes and are left out")
+    if labels and not kept:
+        raise LabelError(
+            "belongs to no scene", where=labels[0].path, remedy="check names and coordinate systems of both"
+        )
+    return infos, kept, matched
 
 
 def _laid_out(

@@ -107,18 +107,24 @@ class TilingPlan:
 class TilingSummary:
     """What came out: tiles by split, shares of the classes among known pixels, what was left out and why.
 
-    ``repaired`` counts label features that were made valid, ``unusable`` those without an area.
+    ``labelled_by_split`` counts tiles with any known pixel, ``repaired`` label features that were made valid,
+    ``unusable`` those without an area.
     """
 
     path: Path
     tiles: int
     by_split: dict[str, int]
-    labelled: int
+    labelled_by_split: dict[str, int]
     class_shares: dict[str, float]
     dropped: dict[str, int]
     repaired: int
     unusable: int
     nothing_to_do: bool
+
+    @property
+    def labelled(self) -> int:
+        """Tiles with any known pixel."""
+        return sum(self.labelled_by_split.values())
 
 
 def refuse_nonsense(plan: TilingPlan) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".parquet": "Parquet"}
 """Suffixes and their formats."""
+SHORT = {".shp": 254}
+"""Bytes a text may take in a format."""
+_SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".qpj", ".shp.xml")
 LAYER = "polygons"
 _EPOCH = "1970-01-01T00:00:00.000Z"  # files of equal content are equal
 _ROW_GROUP = 1 << 26
@@ -31,6 +34,16 @@ _ROW_GROUP = 1 << 26
 def written_crs(suffix: str, crs: CRS) -> CRS:
     """The CRS a format holds polygons in: GeoJSON degrees, if they are on Earth; the others their own."""
     return CRS.from_epsg(4326) if suffix == ".geojson" and not is_engineering(crs) else crs
+
+
+def companions(path: Path) -> list[Path]:
+    """The files that lie beside a vector file and are read with it: logs of a GeoPackage, parts of a Shapefile."""
+    beside: list[Path] = []
+    if path.suffix.lower() == ".gpkg":
+        beside = [path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal")]
+    elif path.suffix.lower() == ".shp":
+        beside = [path.with_suffix(ending) for ending in _SHAPEFILE]
+    return [file for file in beside if file.is_file()]
 
 
 def write_polygons(

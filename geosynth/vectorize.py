@@ -10,9 +10,13 @@ import shutil
 import tempfile
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from glob import escape
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import pyproj
+from filelock import FileLock, Timeout
 
 from geosynth.errors import Cancelled, GeosynthError, LabelError, OutputError
 from geosynth.events import Events
@@ -20,6 +24,7 @@ from geosynth.grid import is_engineering
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN, Legend
 from geosynth.scenes.features import Bounds, Layer
+from geosynth.scenes.finding import find_files
 from geosynth.scenes.labels import MaskLabels, infer_legend, inspect_labels, make_codes
 from geosynth.scenes.merging import Merger
 from geosynth.scenes.mosaics import mosaics
@@ -38,11 +43,13 @@ from geosynth.scenes.polygons import (
 )
 from geosynth.scenes.source import SceneInfo, inspect_scene
 from geosynth.scenes.targets import offset_between
-from geosynth.vectorfiles import DRIVERS, add_style, write_polygons, written_crs
+from geosynth.vectorfiles import DRIVERS, SHORT, add_style, companions, write_polygons, written_crs
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_SUFFIX = ".geosynth"
+"""Ends the name of the folder beside a file for what is not finished."""
 _MANY = 32
 """More values than this without a name or a colour are measurements."""
 
@@ -74,7 +81,7 @@ def vectorize(
     largest region; ``split_at`` bounds it.
 
     Args:
-        masks: class rasters, such as ``geosynth predict`` writes.
+        masks: class rasters, such as ``geosynth predict`` writes; files, folders or patterns.
         out: the file; its suffix (.gpkg, .parquet, .geojson, .shp) decides the format.
         events: told the progress.
         legend: classes; None takes names and colours from the rasters.
@@ -101,9 +108,9 @@ def vectorize(
     """
     target = Path(out)
     _check(target, overwrite)
-    labels = [_class_raster(path) for path in masks]
-    if not labels:
+    if not masks:
         raise LabelError("no raster is given")
+    labels = [_class_raster(path) for path in find_files(masks)[0]]
     ignored = {str(value) for value in ignore}
     for mask in labels:
         _refuse_measurements(mask, legend, ignored)
@@ -116,9 +123,15 @@ def vectorize(
     for mask in labels:
         if is_engineering(mask.scene.grid.crs) != is_engineering(crs):
             raise LabelError("not all rasters have a CRS", where=mask.path, remedy="vectorize them apart")
+    if target.suffix.lower() == ".geojson" and is_engineering(crs):
+        events.warn("the rasters have no coordinate system: readers will take the pixels in the GeoJSON for degrees")
+    if target.suffix.lower() == ".geojson":
+        for mask in labels:
+            _refuse_pole(mask)
     crs = written_crs(target.suffix.lower(), crs)
     confidences = [_confidence(mask, events) for mask in labels]
-    layer = Layer(tuple(zip(legend.ids, legend.names, strict=True)), crs.to_wkt(), any(confidences), min_area)
+    classes = tuple(zip(legend.ids, legend.names, strict=True))
+    layer = Layer(classes, crs.to_wkt(), any(confidences), min_area, SHORT.get(target.suffix.lower()))
     with _scratch(target) as scratch:
         rows: list[list[Stretch]] = []
         for mosaic in mosaics(labels, confidences):
@@ -133,6 +146,8 @@ def vectorize(
             table = _Table(rows, done, layer, [mask.name for mask in labels], split_at)
             write_polygons(part, layer.schema, table.batches(), crs, lambda: around(table.bounds))
         add_style(part, legend, sidecar=not target.with_suffix(".tif").exists())  # whose .qml this would be taken for
+        for stale in companions(target):  # of a file that is overwritten: a reader would take them for the new one's
+            stale.unlink()
         for file in sorted(made.iterdir(), key=lambda file: file == part):  # the main one comes last
             file.replace(target if file == part else target.parent / file.name)
     if not table.count:
@@ -208,19 +223,35 @@ def _scratch(target: Path) -> Iterator[Path]:
     folder: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.stem}.", dir=target.parent)).absolute()
-        yield folder
+        _sweep(target)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.stem}.", suffix=_SUFFIX, dir=target.parent)).absolute()
+        with FileLock(folder / "lock"):
+            yield folder
     except Cancelled as error:
         raise Cancelled(error.what, remedy="nothing is left behind; run the same command again") from None
     except OSError as error:
         if isinstance(error, GeosynthError):
             raise
         raise OutputError(
-            f"cannot be written ({error.strerror or error})", where=target, remedy="choose another --out"
+            f"cannot be written ({error.strerror or error})",
+            where=target,
+            remedy="check the free space, or choose another --out",
         ) from None
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what earlier runs that were killed have left."""
+    for folder in target.parent.glob(f".{escape(target.stem)}.*{_SUFFIX}"):
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            continue  # it is being written
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(target: Path, overwrite: bool) -> None:
@@ -233,10 +264,26 @@ def _check(target: Path, overwrite: bool) -> None:
 
 
 def _class_raster(path: str | PathLike[str]) -> MaskLabels:
-    labels = inspect_labels(path)[0]
+    # Workers may run elsewhere: a plain file gets its whole path.
+    labels = inspect_labels(Path(path).absolute() if Path(path).exists() else path)[0]
     if not isinstance(labels, MaskLabels):
         raise LabelError("holds polygons already", where=path, remedy="give class rasters")
     return labels
+
+
+def _refuse_pole(mask: MaskLabels) -> None:
+    """Refuse a raster with a pole in it: in degrees a polygon around a pole is no polygon."""
+    grid = mask.scene.grid
+    if grid.crs.is_geographic or is_engineering(grid.crs):
+        return
+    left, bottom, right, top = grid.bounds
+    to_crs = pyproj.Transformer.from_crs("EPSG:4326", pyproj.CRS.from_wkt(grid.crs.to_wkt()), always_xy=True)
+    for latitude in (-90.0, 90.0):
+        x, y = to_crs.transform(0.0, latitude)
+        if left <= x <= right and bottom <= y <= top:
+            raise LabelError(
+                "holds a pole, around which GeoJSON cannot draw a polygon", where=mask.path, remedy="write a .gpkg"
+            )
 
 
 def _refuse_measurements(mask: MaskLabels, legend: Legend | None, ignored: Container[str]) -> None:

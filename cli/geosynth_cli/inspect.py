@@ -70,8 +70,9 @@ def _tileset(folder: Path) -> dict[str, Any]:
 
     tileset = Tileset(folder)
     tiles = tileset.tiles
+    known = sum(1 - tile.unknown_fraction for tile in tiles) or 1.0
     shares = {
-        name: sum(tile.class_fractions[position] for tile in tiles) / max(1, len(tiles))
+        name: sum(tile.class_fractions[position] for tile in tiles) / known
         for position, name in enumerate(tileset.spec.legend.names)
     }
     counts = Counter(tile.split for tile in tiles)
@@ -85,7 +86,7 @@ def _tileset(folder: Path) -> dict[str, Any]:
         "placement": dict(sorted(Counter(tile.placement for tile in tiles).items())),
         "scenes": len({tile.scene for tile in tiles}),
         **_spec(tileset.spec.to_json()),
-        "class shares": {name: round(share, 4) for name, share in shares.items()},
+        "class shares": {name: round(share, 6) for name, share in shares.items()},
         "id": tileset.spec.id,
     }
 

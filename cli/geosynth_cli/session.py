@@ -7,6 +7,7 @@ import functools
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from geosynth.events import Events, Sink, file_sink, stop_when_closed, stop_when
 
 FAILED = 1
 CANCELLED = 130
+_TELL_EVERY = 10.0
+"""Seconds between two lines that say how far it is, where there is no bar."""
 
 _SESSION_OPTIONS = (
     click.option(
@@ -156,16 +159,20 @@ def _warnings_only(record: dict[str, Any]) -> None:
 
 
 def _plain_sink() -> Sink:
-    """Messages, and the name of each step of a command that has several, without a bar: for logs and pipes."""
-    step = ""
+    """Messages, the name of each step of a command that has several, and every so often how far it is: for logs."""
+    step, told = "", time.monotonic()
 
     def send(record: dict[str, Any]) -> None:
-        nonlocal step
+        nonlocal step, told
         if record["event"] == "hello":
             step = record["command"]  # what the user has just typed need not be said
         elif record["event"] == "progress" and record["task"] != step:
             step = record["task"]
             click.echo(f"{step} ...", err=True)
+        elif record["event"] == "progress" and time.monotonic() - told > _TELL_EVERY:
+            told = time.monotonic()
+            total = "" if record["total"] is None else f" of {record['total']}"
+            click.echo(f"{step}: {record['done']}{total} {record['unit']}", err=True)
         _warnings_only(record)
         if record["event"] == "log" and record["level"] == "info":
             click.echo(record["message"], err=True)

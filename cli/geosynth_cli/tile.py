@@ -148,10 +148,12 @@ def command(
     with events.task("tile"):
         summary = tile_scenes(plan, Path(out), events, rerun=rerun, append=append, workers=workers, scheduler=scheduler)
     head = f"nothing to do: {out} is complete" if summary.nothing_to_do else f"{summary.tiles} tiles in {out}"
+    labelled = ", ".join(f"{name} {number}" for name, number in summary.labelled_by_split.items())
     lines = [
         head,
         "splits: " + ", ".join(f"{name} {number}" for name, number in summary.by_split.items()),
-        f"labelled: {summary.labelled} of {summary.tiles}",
+        f"labelled: {summary.labelled} of {summary.tiles}"
+        + (f" ({labelled})" if 0 < summary.labelled < summary.tiles else ""),
         f"classes: {shares_line(summary.class_shares)}",
     ]
     dropped = [f"{number} {why}" for why, number in summary.dropped.items() if number]

@@ -22,10 +22,10 @@ from geosynth_cli.session import session
 )
 @click.option(
     "--sieve",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 500),
     default=0,
     show_default=True,
-    help="Give regions of fewer pixels than this to the class with which they share the longest border.",
+    help="Give regions of fewer pixels than this to the class of a larger neighbour, the longest border first.",
 )
 @click.option(
     "--simplify",

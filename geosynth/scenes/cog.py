@@ -22,6 +22,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
@@ -93,7 +94,7 @@ class PartWriter:
                     bigtiff="if_safer",
                     sparse_ok=True,  # what was never written reads as nodata
                 )
-        except (OSError, RasterioError) as error:
+        except (OSError, RasterioError, CPLE_BaseError) as error:
             raise _unwritable(part.path, error) from None
 
     def write(self, row: int, col: int, values: NDArray[Any]) -> None:
@@ -105,7 +106,7 @@ class PartWriter:
             inside = values[:, top - row : bottom - row, left - col : right - col]
             try:
                 self._dataset.write(inside, window=Window(left, top, right - left, bottom - top))
-            except RasterioError as error:
+            except (RasterioError, CPLE_BaseError) as error:
                 raise _unwritable(self.part.path, error) from None
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class PartWriter:
             self._dataset.close()
             with self.part.path.open("rb+") as stream:
                 os.fsync(stream.fileno())
-        except (OSError, RasterioError) as error:
+        except (OSError, RasterioError, CPLE_BaseError) as error:
             raise _unwritable(self.part.path, error) from None
 
     def discard(self) -> None:
@@ -174,7 +175,7 @@ def publish(
             write_whole(final.with_name(f"{final.name}.aux.xml"), category_names(contents.legend), folder)
             write_whole(final.with_suffix(".qml"), raster_style(contents.legend), folder)
         cog.replace(final)
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CPLE_BaseError) as error:
         if isinstance(error, OutputError):
             raise
         raise _unwritable(final, error) from None

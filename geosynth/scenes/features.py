@@ -32,12 +32,14 @@ class Layer:
         crs: WKT of the coordinates written.
         confidence: whether there is a column for it.
         min_area: smaller polygons are left out.
+        longest: bytes a text may take; None: any number.
     """
 
     names: tuple[tuple[int, str], ...]
     crs: str
     confidence: bool
     min_area: float
+    longest: int | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -79,17 +81,28 @@ class Layer:
             pa.array(names[regions.classes], pa.string()),
             area,
             *([_mean(regions.confidence)] if self.confidence else []),
-            pa.array(_sources(regions.rasters, sources), pa.string()),
+            pa.array(_sources(regions.rasters, sources, self.longest), pa.string()),
             pa.array(shapely.to_wkb(polygons), pa.binary()),
         ]
         bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max())) if len(x) else None
         return pa.record_batch(columns, schema=self.schema), bounds
 
 
-def _sources(rasters: NDArray[np.bool_], names: Sequence[str]) -> NDArray[Any]:
+def _sources(rasters: NDArray[np.bool_], names: Sequence[str], longest: int | None) -> NDArray[Any]:
     sets, which = np.unique(rasters, axis=0, return_inverse=True)
-    joined = [", ".join(dict.fromkeys(names[raster] for raster in np.flatnonzero(own).tolist())) for own in sets]
+    joined = [
+        _listed(list(dict.fromkeys(names[raster] for raster in np.flatnonzero(own).tolist())), longest) for own in sets
+    ]
     return np.array(joined, object)[which.ravel()]
+
+
+def _listed(names: list[str], longest: int | None) -> str:
+    """Names in one text; where they are too long for it, the first of them and an ellipsis."""
+    text = ", ".join(names)
+    while longest is not None and len(text.encode()) > longest and len(names) > 1:
+        names = names[:-1]
+        text = ", ".join([*names, "…"])
+    return text
 
 
 def _mean(confidence: NDArray[np.float64]) -> pa.Array:

@@ -39,7 +39,12 @@ def find_files(scenes: Sequence[Source], labels: Sequence[Source] = ()) -> tuple
         SceneError, LabelError: nothing there.
     """
     shared = {str(source) for source in scenes if not Path(source).is_file()} & {str(source) for source in labels}
-    found_labels = _expand(labels, RASTERS + VECTORS, LabelError)
+    # What is given by its own name is what it is given as, whatever the folder it lies in is given as.
+    named = {str(Path(source).absolute()) for source in scenes if Path(source).is_file()}
+    named -= {str(Path(source).absolute()) for source in labels}
+    found_labels = [
+        path for path in _expand(labels, RASTERS + VECTORS, LabelError) if str(Path(path).absolute()) not in named
+    ]
     found_scenes = _expand(scenes, RASTERS, SceneError)
     if shared:
         both = set(found_scenes) & set(found_labels)
@@ -50,6 +55,12 @@ def find_files(scenes: Sequence[Source], labels: Sequence[Source] = ()) -> tuple
     found_scenes = [path for path in found_scenes if str(Path(path).absolute()) not in given]
     if not found_scenes:
         raise SceneError("no raster is left that is not a label", remedy="give the scenes")
+    if labels and not found_labels:
+        raise LabelError(
+            "holds nothing that is called like the labels of a scene",
+            where=labels[0],
+            remedy="call them like their scenes (a.tif and a_mask.tif), or give the files themselves",
+        )
     return found_scenes, found_labels
 
 
@@ -107,11 +118,18 @@ def name_apart(scenes: Sequence[SceneInfo]) -> list[SceneInfo]:
     return named
 
 
-def match_labels(scenes: Sequence[SceneInfo], labels: Sequence[Labels]) -> list[tuple[Labels, ...]]:
+def match_labels(
+    scenes: Sequence[SceneInfo], labels: Sequence[Labels], spare: Collection[str] = ()
+) -> list[tuple[Labels, ...]]:
     """The labels of every scene, put onto it, in the order they are given.
 
     Labels called like a scene (``a``, ``a_mask``, ``mask_a``, ``a_buildings`` are called like ``a``) are its own alone;
     of scenes called alike the one whose folders are. All others belong to every scene that they overlap.
+
+    Args:
+        scenes: named apart.
+        labels: of any kind.
+        spare: files that need not belong to any scene, because they came along in a folder.
 
     Raises:
         LabelError: labels that fit no scene, or whose size or place is not their scene's.
@@ -127,12 +145,12 @@ def match_labels(scenes: Sequence[SceneInfo], labels: Sequence[Labels]) -> list[
         stem = Path(entry.path).stem
         called = _called_after(stem, by_stem)
         alike = by_stem[called] if called is not None else by_core.get(_core(stem), [])
-        owner = scenes[0] if len(scenes) == 1 else _nearest(entry.path, alike)
+        owner = scenes[0] if len(scenes) == 1 and entry.path not in spare else _nearest(entry.path, alike)
         if owner is not None:
             mine[owner.name].append(placed(entry, owner))
             continue
         fits = [info for info in scenes if _has_place(entry, info) and overlaps(entry, info.grid)]
-        if not fits:
+        if not fits and entry.path not in spare:
             raise _fits_nowhere(entry, alike)
         for info in fits:
             mine[info.name].append(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from geosynth.errors import GeosynthError, LabelError
@@ -28,8 +29,9 @@ def infer_legend(labels: Sequence[Labels], outside: Outside | None, ignore: Iter
     """A legend made of what the labels hold.
 
     Masks: their numbers, and all that the raster has names for, with its names and colours; or their colours, numbered
-    on, called "#rrggbb". Polygons: the attribute's values, sorted, numbered on (whole numbers keep their number), or
-    one class "object" where there is no attribute; "background" is class 0 when it is what lies outside.
+    on, called "#rrggbb". Polygons: the attribute's values, sorted, numbered on (whole numbers keep their number); where
+    there is no attribute, what the layers of a file that holds several are called, or one class "object" for the rest;
+    "background" is class 0 when it is what lies outside.
 
     Raises:
         LabelError: nothing to make a class of, or what looks like an image.
@@ -43,7 +45,7 @@ def infer_legend(labels: Sequence[Labels], outside: Outside | None, ignore: Iter
         classes |= _of_colors([mask for mask in masks if mask.colored], skipped, classes)
     classes |= _of_attributes(polygons, outside, skipped, classes)
     if not classes:
-        raise LabelError("hold no class", where=labels[0].path if labels else None, remedy="give --legend")
+        raise LabelError("holds no class", where=labels[0].path if labels else None, remedy="give --legend")
     try:
         return Legend(tuple(classes[id_] for id_ in sorted(classes)))
     except GeosynthError as error:
@@ -105,15 +107,18 @@ def _of_colors(masks: Sequence[MaskLabels], skipped: frozenset[str], taken: Coll
 def _of_attributes(
     polygons: Sequence[PolygonLabels], outside: Outside | None, skipped: frozenset[str], taken: dict[int, LegendClass]
 ) -> dict[int, LegendClass]:
-    values = sorted({value for layer in polygons for value in layer.values if value.casefold() not in skipped})
-    if polygons and (not values or any(layer.field is None for layer in polygons)):
-        values = sorted({*values, SINGLE})
+    values = {value for layer in polygons for value in layer.values if value.casefold() not in skipped}
+    silent = [layer for layer in polygons if layer.field is None]
+    in_file = Counter(layer.path for layer in silent)
+    values |= {layer.layer if in_file[layer.path] > 1 else SINGLE for layer in silent}
+    if polygons and not values:
+        values = {SINGLE}
     classes = dict(taken)
     if polygons and outside == "background" and 0 not in classes and "0" not in values:
         classes[0] = BACKGROUND
     whole = all(value.isdecimal() and int(value) <= 254 for value in values)
     known = {entry.name for entry in classes.values()}
-    for position, value in enumerate(value for value in values if value not in known):
+    for position, value in enumerate(sorted(values - known)):
         id_ = int(value) if whole else max(classes, default=0) + 1
         if id_ not in classes:
             classes[id_] = LegendClass(_checked_id(id_, polygons[0].path), value, PALETTE[position % len(PALETTE)])

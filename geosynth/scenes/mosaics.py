@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geosynth.grid import Grid
+from geosynth.grid import Grid, is_engineering
 from geosynth.legend import UNKNOWN
 from geosynth.scenes.codes import Codes
 from geosynth.scenes.masks import MaskLabels
@@ -64,12 +64,16 @@ class Mosaic:
 
 
 def mosaics(masks: Sequence[MaskLabels], confidences: Sequence[SceneInfo | None]) -> list[Mosaic]:
-    """Rasters put together where they share a lattice; each without a place is by itself."""
+    """Rasters put together where they share a lattice on Earth.
+
+    In local planes every raster starts at the same corner, whatever it shows: each is by itself.
+    """
     groups: list[list[Part]] = []
     for number, (mask, confidence) in enumerate(zip(masks, confidences, strict=True)):
         for group in groups:
             first = group[0].labels
-            place = offset_between(first.scene.grid, mask.scene.grid) if first.placed and mask.placed else None
+            on_earth = first.placed and mask.placed and not is_engineering(mask.scene.grid.crs)
+            place = offset_between(first.scene.grid, mask.scene.grid) if on_earth else None
             if place is not None:
                 group.append(Part(number, mask, *place, confidence))
                 break

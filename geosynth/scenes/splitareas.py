@@ -63,7 +63,8 @@ class SplitAreas:
         None for a tile that lies on no ground or partly outside, and for one that comes nearer than ``buffer`` pixels
         to another split's.
         """
-        inside, reach = tiles.row_footprints(row, 0), tiles.row_footprints(row, buffer)
+        # Warped, a scene ends somewhere within its outermost pixels: they may lie beyond what was drawn around it.
+        inside, reach = tiles.row_footprints(row, -1), tiles.row_footprints(row, buffer)
         result: list[Split | None] = [None] * tiles.cols
         names: tuple[Split, ...] = ("train", *self.ground)
         for name in names:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import rasterio
 from rasterio import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
@@ -41,7 +43,9 @@ def resized(grid: Grid, gsd: float | None, crs: CRS | None, where: str | None = 
     if own is None:
         raise SceneError("the size of its pixels on the ground cannot be measured", where=where)
     if gsd is not None and not own / _FINER <= gsd:
-        raise SceneError(f"its pixels are {own:.3g} m, far coarser than {gsd:g} m", where=where, remedy="check --gsd")
+        raise SceneError(
+            f"its pixels are {own:.3g} m, far coarser than {gsd:g} m", where=where, remedy="ask for coarser pixels"
+        )
     if crs is None:
         crs = _fitting_utm(grid, where) if grid.crs.is_geographic else grid.crs
     # One unit of the target CRS, measured on the ground where the scene is.
@@ -70,9 +74,9 @@ def covering(grid: Grid, crs: CRS, pixel_size: tuple[float, float], where: str |
         SceneError: the CRS cannot hold the place.
     """
     try:
-        bounds = grid.bounds if same_crs(crs, grid.crs) else transform_bounds(grid.crs, crs, *grid.bounds)
-    except RasterioError as error:
-        raise SceneError(f"cannot be brought into the CRS asked for ({error})", where=where) from None
+        bounds = grid.bounds if same_crs(crs, grid.crs) else _bounds_in(grid, crs)
+    except (RasterioError, CPLE_BaseError) as error:
+        raise SceneError(f"cannot be brought into the CRS asked for ({_first_words(error)})", where=where) from None
     if not all(math.isfinite(value) for value in bounds):
         raise SceneError("reaches beyond what the CRS asked for can hold", where=where, remedy="cut it: gdalwarp -te …")
     x, y = pixel_size
@@ -118,10 +122,21 @@ def _units(grid: Grid, crs: CRS, where: str | None) -> tuple[float, float]:
     if same_crs(crs, grid.crs):
         return grid.pixel_size
     try:
-        left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
-    except RasterioError as error:
-        raise SceneError(f"cannot be brought into the CRS asked for ({error})", where=where) from None
+        left, bottom, right, top = _bounds_in(grid, crs)
+    except (RasterioError, CPLE_BaseError) as error:
+        raise SceneError(f"cannot be brought into the CRS asked for ({_first_words(error)})", where=where) from None
     side = float(np.sqrt((right - left) * (top - bottom) / (grid.width * grid.height)))
     if not math.isfinite(side) or side <= 0:
         raise SceneError("reaches beyond what the CRS asked for can hold", where=where, remedy="cut it: gdalwarp -te …")
     return side, side
+
+
+def _bounds_in(grid: Grid, crs: CRS) -> tuple[float, float, float, float]:
+    with rasterio.Env():  # which keeps GDAL from writing to the console
+        bounds: tuple[float, float, float, float] = transform_bounds(grid.crs, crs, *grid.bounds)
+        return bounds
+
+
+def _first_words(error: Exception) -> str:
+    """The beginning of an error of GDAL, whose texts can fill pages."""
+    return " ".join(str(error.__cause__ or error).split())[:100]

@@ -41,9 +41,9 @@ def fit_scene(info: SceneInfo, spec: SegmenterSpec, resample: bool) -> FittedSce
             remedy="pick and convert its bands: gdal_translate -b … -ot …",
         )
     own_order, order = _meanings(info.bands), _meanings(spec.bands)
-    if own_order != order and set(own_order) == set(order):
+    if any(name and name in order and order[place] != name for place, name in enumerate(own_order)):
         raise SceneError(
-            f"its bands are in another order ({', '.join(band.name for band in info.bands)}), the segmenter takes"
+            f"its bands are in other places ({', '.join(band.name for band in info.bands)}), the segmenter takes"
             f" {wanted}",
             where=info.path,
             remedy="put them in order: gdal_translate -b …",

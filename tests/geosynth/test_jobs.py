@@ -9,6 +9,7 @@ import pytest
 from geosynth.errors import Cancelled, GeosynthError, SceneError
 from geosynth.events import Events
 from geosynth.jobs import run_tasks
+from geosynth.rasters import open_raster
 
 
 def square(number: int) -> int:
@@ -19,6 +20,11 @@ def fail_at_three(number: int) -> int:
     if number == 3:
         raise SceneError("is cut off", where="three.tif", remedy="copy it")
     return number
+
+
+def fail_as_gdal_does(number: int) -> int:
+    with open_raster(f"no such raster {number}.tif"):
+        return number
 
 
 def die_at_three(number: int) -> int:
@@ -100,6 +106,16 @@ def test_a_dask_cluster_gives_the_same_though_a_worker_is_killed(tmp_path: Path)
         results = list(run_tasks(die_in_its_process, tasks, Events(), scheduler=cluster.scheduler_address))
     assert sorted(results) == list(range(12))
     assert (tmp_path / "died").exists()
+
+
+def test_an_error_of_a_cluster_s_task_arrives_whole() -> None:
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        pytest.raises(SceneError, match=r"no such raster 7.tif: cannot be read .* — check"),
+    ):
+        list(run_tasks(fail_as_gdal_does, [7], Events(), scheduler=cluster.scheduler_address))
 
 
 def test_no_dask_scheduler() -> None:

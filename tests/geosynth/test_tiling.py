@@ -557,3 +557,79 @@ def test_lines_and_layers_in_the_order_of_giving(tmp_path: Path) -> None:
         assert (tileset.read(tileset.tiles[0])[2] == drawn).all()
     with pytest.raises(LabelError, match="--line-width"):
         tile_scenes(replace(base, line_width=None), tmp_path / "other", Events())
+
+
+def test_layers_of_one_file_without_an_attribute_are_classes_of_their_own(tmp_path: Path) -> None:
+    image = scene(tmp_path, "a", side=64)[0]
+    left, top = 500_000, 5_000_000
+    for name, x in (("houses", 5), ("ponds", 35)):
+        square = gpd.GeoDataFrame(geometry=[shapely.box(left + x, top - 30, left + x + 20, top - 10)], crs="EPSG:32633")
+        square.to_file(tmp_path / "osm.gpkg", layer=name)
+    tile_scenes(TilingPlan((image,), (tmp_path / "osm.gpkg",), size=64, outside="background"), tmp_path / "o", Events())
+    tileset = Tileset(tmp_path / "o")
+    assert tileset.spec.legend.names == ("background", "houses", "ponds")
+    mask = tileset.read(tileset.tiles[0])[2]
+    assert (mask[10:30, 5:25] == tileset.spec.legend.named("houses").id).all()
+    assert (mask[10:30, 35:55] == tileset.spec.legend.named("ponds").id).all()
+
+
+def test_ground_drawn_around_a_scene_holds_its_outermost_tiles_when_it_is_warped(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=256)
+    ground = shapely.box(500_000, 5_000_000 - 256, 500_256, 5_000_000)
+    gpd.GeoDataFrame({"split": ["train"]}, geometry=[ground], crs="EPSG:32633").to_file(tmp_path / "areas.gpkg")
+    base = plan(paths, gsd=1.37, split=str(tmp_path / "areas.gpkg"), min_valid=0.9)
+    summary = tile_scenes(base, tmp_path / "out", Events())
+    tiles = Tileset(tmp_path / "out").tiles
+    assert {tile.row for tile in tiles} == {tile.col for tile in tiles} == set(range(0, 160, 32))
+    assert summary.by_split["train"] == 25
+
+
+def test_scenes_that_do_not_go_together_are_left_out_when_asked_for(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=64)
+    coarse = scene(tmp_path, "b", side=64, transform=Affine(300, 0, 500_000, 0, -300, 5_000_000))[0]
+    turned = scene(tmp_path, "c", side=64, transform=Affine(1, 1, 500_000, 1, -1, 5_000_000))[0]
+    moon = scene(tmp_path, "d", side=64, crs="IAU_2015:30100", transform=Affine(1e-4, 0, 10, 0, -1e-4, 10))[0]
+    said: list[str] = []
+    events = Events([lambda event: said.append(str(event.get("message")))])
+    base = TilingPlan((paths[0], coarse, turned, moon), (paths[1],), size=32, legend=WORLD, gsd=1.0)
+    with pytest.raises(SceneError):
+        tile_scenes(base, tmp_path / "out", Events())
+    tile_scenes(replace(base, skip_unusable=True), tmp_path / "out", events)
+    assert {tile.scene for tile in Tileset(tmp_path / "out").tiles} == {"a"}
+    assert [Path(line.split(": ")[1]).name for line in said if line.startswith("left out")] == [
+        "c.tif",
+        "b.tif",
+        "d.tif",
+    ]
+
+
+def test_labels_of_other_scenes_in_the_folder_are_left_out(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=64)
+    (tmp_path / "labels").mkdir()
+    paths[1].rename(tmp_path / "labels" / "a_mask.tif")
+    scene(tmp_path / "labels", "b", col=900, side=64)[0].unlink()
+    said: list[str] = []
+    events = Events([lambda event: said.append(str(event.get("message")))])
+    summary = tile_scenes(plan((paths[0], tmp_path / "labels")), tmp_path / "out", events)
+    assert summary.labelled == summary.tiles == 4
+    assert [line for line in said if "1 of the labels belong to none of the scenes" in line]
+    with pytest.raises(LabelError, match=r"b_mask.tif: lies elsewhere"):
+        tile_scenes(plan((paths[0], tmp_path / "labels" / "b_mask.tif")), tmp_path / "other", Events())
+
+
+def test_scenes_given_by_name_are_scenes_though_their_folder_holds_the_labels(tmp_path: Path) -> None:
+    for name in "ab":
+        scene(tmp_path, name, col=100 * (name == "b"), side=64)
+    names = tuple(tmp_path / f"{name}.tif" for name in "ab")
+    summary = tile_scenes(TilingPlan(names, (tmp_path,), size=32, legend=WORLD), tmp_path / "out", Events())
+    assert summary.labelled == summary.tiles == 8
+
+
+def test_a_split_without_labels_is_said(tmp_path: Path) -> None:
+    labelled, bare = scene(tmp_path, "a", side=64), scene(tmp_path, "b", col=100, side=64)
+    said: list[str] = []
+    events = Events([lambda event: said.append(str(event.get("message")))])
+    base = TilingPlan((labelled[0], bare[0]), (labelled[1],), size=32, legend=WORLD, split="scene", val=0.0)
+    summary = tile_scenes(replace(base, assign=(("a", "train"), ("b", "test"))), tmp_path / "out", events)
+    assert summary.labelled_by_split == {"train": 4, "val": 0, "test": 0}
+    assert [line for line in said if "no tile in split test has labels" in line]

@@ -357,3 +357,69 @@ def test_a_geoparquet_says_where_it_is(tmp_path: Path) -> None:
     column = about["columns"][about["primary_column"]]
     assert column["bbox"] == read(tmp_path / "a.parquet").total_bounds.tolist()
     assert column["geometry_types"] == ["Polygon"]
+
+
+def test_rasters_without_a_place_do_not_hide_each_other(tmp_path: Path) -> None:
+    grid = Grid(engineering_crs(), Affine(1, 0, 0, 0, -1, 0), 90, 110)
+    masks = {name: class_raster(tmp_path / f"{name}.tif", grid, row) for name, row in (("a", 0), ("b", 500))}
+    vectorize([tmp_path], tmp_path / "both.gpkg", Events())
+    frame = read(tmp_path / "both.gpkg")
+    for name, mask in masks.items():
+        own = frame[frame["source"] == name]
+        shapes = zip(own.geometry, own["class_id"], strict=True)
+        assert (rasterize(shapes, mask.shape, fill=255, transform=grid.transform) == mask).all()
+
+
+def test_a_geopackage_whose_log_was_left_behind_is_overwritten_whole(tmp_path: Path) -> None:
+    class_raster(tmp_path / "a.tif")
+    out = tmp_path / "out.gpkg"
+    vectorize([tmp_path / "a.tif"], out, Events())
+    whole = out.read_bytes()
+    for ending in ("-wal", "-shm", "-journal"):
+        out.with_name(out.name + ending).write_bytes(b"of the file that was here before")
+    vectorize([tmp_path / "a.tif"], out, Events(), overwrite=True)
+    assert out.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.glob("out.gpkg*")) == ["out.gpkg"]
+
+
+def test_a_shapefile_s_old_spatial_index_goes_with_it(tmp_path: Path) -> None:
+    class_raster(tmp_path / "a.tif")
+    out = tmp_path / "out.shp"
+    vectorize([tmp_path / "a.tif"], out, Events())
+    for ending in (".qix", ".sbn"):
+        out.with_suffix(ending).write_bytes(b"index of other polygons")
+    vectorize([tmp_path / "a.tif"], out, Events(), overwrite=True)
+    assert not [path for path in tmp_path.glob("out.*") if path.suffix in (".qix", ".sbn")]
+    assert len(read(out)) == len(gpd.read_file(out, rows=10_000))
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
+    class_raster(tmp_path / "a.tif")
+    left = tmp_path / ".out.abc.geosynth"
+    left.mkdir()
+    (left / "000.arrow").write_bytes(b"half")
+    vectorize([tmp_path / "a.tif"], tmp_path / "out.gpkg", Events())
+    assert not left.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_pole_is_no_polygon_in_degrees(tmp_path: Path) -> None:
+    grid = Grid(CRS.from_epsg(3995), Affine(100_000, 0, -2_000_000, 0, -100_000, 2_000_000), 40, 40)
+    class_raster(tmp_path / "pole.tif", grid)
+    with pytest.raises(LabelError, match=r"pole.tif: holds a pole, .* write a .gpkg"):
+        vectorize([tmp_path / "pole.tif"], tmp_path / "a.geojson", Events())
+    assert vectorize([tmp_path / "pole.tif"], tmp_path / "a.gpkg", Events()) > 0
+
+
+def test_names_of_many_rasters_fit_into_a_shapefile(tmp_path: Path) -> None:
+    names = [f"scene_of_a_long_name_number_{number:04}" for number in range(12)]
+    for number, name in enumerate(names):
+        grid = Grid(MERCATOR.crs, MERCATOR.transform @ Affine.translation(0, 20 * number), 20, 30)
+        with ClassRasterWriter(tmp_path / f"{name}.tif", tmp_path / "tmp", grid, WORLD, {}) as writer:
+            writer.write(0, 0, np.ones((20, 30), np.uint8))
+    vectorize([tmp_path / f"{name}.tif" for name in names], tmp_path / "a.shp", Events())
+    vectorize([tmp_path / f"{name}.tif" for name in names], tmp_path / "a.gpkg", Events())
+    (short,), (long,) = read(tmp_path / "a.shp")["source"], read(tmp_path / "a.gpkg")["source"]
+    assert long == ", ".join(names)
+    assert short.endswith(", …")
+    assert short[:-3] == ", ".join(names[: short.count(", ")])
