@@ -48,6 +48,11 @@ class Grid:
         return abs(self.transform.a), abs(self.transform.e)
 
     @property
+    def lies_somewhere(self) -> bool:
+        """Whether its coordinates tell its place from others: a raster that only has pixels starts where all do."""
+        return not is_engineering(self.crs) or self.transform != Affine(1, 0, 0, 0, -1, 0)
+
+    @property
     def is_rotated(self) -> bool:
         rotated: bool = self.transform.b != 0 or self.transform.d != 0
         return rotated

@@ -81,8 +81,8 @@ def _in_processes(
             try:
                 while queue or running:
                     while queue and len(running) < 2 * workers:
-                        task = queue.popleft()
-                        running[pool.submit(function, task)] = task
+                        running[pool.submit(function, queue[0])] = queue[0]  # a broken pool refuses: it stays queued
+                        queue.popleft()
                     finished, _ = wait_for(running, timeout=0.5, return_when=FIRST_COMPLETED)
                     if not finished:
                         events.check()

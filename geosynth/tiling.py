@@ -24,14 +24,21 @@ from geosynth.cutting import Piece, PlacedScene, Thinning, cut_tiles, pieces, wh
 from geosynth.errors import GeosynthError, LabelError, SceneError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import STATE, OutputFolder, Rerun, canonical_json, claim, earlier_request, extend
-from geosynth.grid import Grid, is_engineering
+from geosynth.grid import Grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN
 from geosynth.scenes.blocks import Lattice, fitting_block
 from geosynth.scenes.burning import load_polygons
 from geosynth.scenes.coverage import keeps_any, kept_tiles
 from geosynth.scenes.labels import PolygonLabels
-from geosynth.scenes.layout import grids_like, is_whole, refuse_other_bands, shared_bands, shared_grids
+from geosynth.scenes.layout import (
+    grids_like,
+    is_whole,
+    refuse_mixed_nodata,
+    refuse_other_bands,
+    shared_bands,
+    shared_grids,
+)
 from geosynth.scenes.source import SceneInfo
 from geosynth.scenes.splitareas import SplitAreas
 from geosynth.scenes.splits import Taken, split_tiles
@@ -74,12 +81,13 @@ def tile_scenes(
         OutputError: the folder cannot be written, or holds something else.
         Cancelled: the user stopped it; what is finished can be resumed.
     """
+    held = _held(out) if append else None
+    if held is not None and plan.size is None:
+        plan = replace(plan, size=held.spec.tile_size)
     refuse_nonsense(plan)
-    held = Tileset(out) if append else None
     sources, grids, spec = _fitted(plan, held, find_sources(plan, held, events), events)
     request = sources.request(plan)
-    if held is not None:
-        _refuse_twins(held, sources, request)
+    _refuse_twins(held, sources, request)
     lattices = [_lattice(plan, grid, spec) for grid in grids]
     scenes = [
         PlacedScene(info, lattice, edge, labels)
@@ -102,8 +110,10 @@ def tile_scenes(
         seed=plan.seed,
         buffer=plan.buffer,
         areas=None if sources.areas is None else SplitAreas.of(sources.areas, spec.crs),
-        taken=None if held is None or is_engineering(spec.crs) else Taken.of(held.tiles),
+        taken=None if held is None else Taken.of(held.tiles),
     )
+    if not any(split for rows in splits for line in rows for split in line):
+        raise _no_tile({"split": sum(len(line) for rows in splits for line in rows)}, scenes[0].info.path)
     repaired, unusable = _flaws(scenes)
     if repaired:
         events.warn(f"label features repaired because they were invalid: {repaired}")
@@ -111,6 +121,7 @@ def tile_scenes(
         events.warn(f"label features left out because they have no area: {unusable}")
     with _taken(out, request, rerun, append) as folder:
         if not folder.complete:
+            _refuse_holes(held, folder)
             about = _ABOUT if held is None else f"{_ABOUT}-{len(earlier_request(out)['added'])}"
             edge = sum(scene.edge for scene in scenes)
             folder.record(about, {"tiles": [], "dropped": {"edge": edge}, "repaired": repaired, "unusable": unusable})
@@ -129,6 +140,13 @@ def tile_scenes(
     return summary
 
 
+def _refuse_holes(held: Tileset | None, folder: OutputFolder) -> None:
+    """Refuse to add to a tileset whose journal has lost tiles: the new index would lose them, too."""
+    recorded = {row["id"] for record in folder.records().values() for row in record["tiles"]}
+    if held is not None and any(tile.id not in recorded for tile in held.tiles):
+        raise TilesetError("is damaged: its journal lacks some of its tiles", where=held.path, remedy="make it anew")
+
+
 def _cut(
     folder: OutputFolder,
     spec: TileSpec,
@@ -142,6 +160,9 @@ def _cut(
     unit = "pieces of scenes"
     for name, record in run_tasks(cut_tiles, todo, events, workers=workers, scheduler=scheduler, unit=unit):
         folder.record(name, record)
+    missing = {task.name for task in tasks} - folder.records().keys()
+    if missing:
+        raise GeosynthError(f"{len(missing)} tasks were not done", remedy="run the same command with --resume")
     if _any_tile(folder):
         compact(folder, spec)
         events.artifact(folder.path, "tileset")
@@ -212,6 +233,8 @@ def _fitted(
 
 def _new_spec(plan: TilingPlan, sources: Sources, grids: Sequence[Grid]) -> TileSpec:
     lead = grids[0]
+    for info, grid in zip(sources.infos, grids, strict=True):
+        refuse_mixed_nodata(info, grid)
     request = sources.request(plan)
     gsd = lead.gsd_m or sources.gsd_m
     return TileSpec(
@@ -225,8 +248,24 @@ def _new_spec(plan: TilingPlan, sources: Sources, grids: Sequence[Grid]) -> Tile
     )
 
 
-def _refuse_twins(held: Tileset, sources: Sources, request: Mapping[str, Any]) -> None:
-    """Refuse scenes that are in the tileset already, by their content or by their name."""
+def _held(out: str | Path) -> Tileset:
+    """The tileset that is added to."""
+    tileset = Tileset(out)
+    if earlier_request(out).get("command") != "tile":
+        raise TilesetError("was not made of scenes", where=out, remedy="tile the scenes into a tileset of their own")
+    return tileset
+
+
+def _refuse_twins(held: Tileset | None, sources: Sources, request: Mapping[str, Any]) -> None:
+    """Refuse scenes that are there twice: trained on in one guise, tested in the other."""
+    first: dict[str, SceneInfo] = {}
+    for info, own in zip(sources.infos, request["scenes"], strict=True):
+        other = first.setdefault(own["sha256"], info)
+        # Where scenes lie somewhere, their tiles are kept apart by place.
+        if other is not info and not info.grid.lies_somewhere:
+            raise SceneError(f"is the same as {other.path}", where=info.path, remedy="give it once")
+    if held is None:
+        return
     earlier = earlier_request(held.path)
     added = [entry for entry in earlier.get("added", []) if entry != request]
     scenes = [scene for entry in (earlier, *added) for scene in entry["scenes"]]
@@ -263,6 +302,7 @@ def _held_spec(plan: TilingPlan, held: Tileset, sources: Sources, grids: Sequenc
             f"has tiles of {spec.tile_size} pixels, not {plan.size}", where=held.path, remedy="leave --size out"
         )
     for info, grid in zip(sources.infos, grids, strict=True):
+        refuse_mixed_nodata(info, grid)
         if spec.bands[0].nodata is None and not is_whole(info, grid):
             raise SceneError(
                 "has pixels without data, and the tileset has no value for them",

@@ -17,6 +17,7 @@ from geosynth.scenes.labels import Codes, Labels, Outside, PolygonLabels, infer_
 from geosynth.scenes.loveda import Layout, find_loveda
 from geosynth.scenes.source import SceneInfo, inspect_scene, select_bands
 from geosynth.scenes.splitareas import inspect_areas
+from geosynth.scenes.vectors import split_layer
 from geosynth.tileset import Split, Tileset
 from geosynth.tilingplan import TilingPlan
 
@@ -60,6 +61,7 @@ class Sources:
             "command": "tile",
             "scenes": [scene_identity(info) for info in self.infos],
             "labels": [label_identity(entry) for entry in self.labels],
+            "matched": [[self.labels.index(_unplaced(entry, self.labels)) for entry in own] for own in self.matched],
             "areas": None if self.areas is None else label_identity(self.areas),
             "legend": self.legend.to_json(),
             **plan.to_json(),
@@ -85,7 +87,7 @@ def find_sources(plan: TilingPlan, held: Tileset | None, events: Events) -> Sour
         legend = infer_legend(labels, outside, ignore)
     if legend is None:
         raise LabelError("no labels and no legend", remedy="give --legend to tile scenes without labels")
-    areas = None if plan.areas is None else inspect_areas(Path(plan.areas).absolute())
+    areas = None if plan.areas is None else inspect_areas(_whole_path(plan.areas))
     assign = cast(tuple[tuple[str, Split], ...], plan.assign)
     return Sources(
         tuple(infos),
@@ -125,9 +127,9 @@ def _found(
     infos = _picked(name_apart(infos), plan, held)
     labels: list[Labels] = []
     for path in label_files:
-        labels += inspect_labels(Path(path).absolute(), plan.class_field, line_width=plan.line_width)
+        labels += inspect_labels(_whole_path(path), plan.class_field, line_width=plan.line_width)
         events.check()
-    named = {str(Path(source).absolute()) for source in plan.labels}
+    named = {_whole_path(split_layer(str(source))[0]) for source in plan.labels}
     matched = match_labels(infos, labels, {entry.path for entry in labels} - named)
     used = {(entry.path, getattr(entry, "layer", "")) for entries in matched for entry in entries}
     kept = [entry for entry in labels if (entry.path, getattr(entry, "layer", "")) in used]
@@ -176,6 +178,17 @@ def _called(info: SceneInfo, names: Sequence[str]) -> SceneInfo:
         return info
     bands = tuple(replace(band, name=name) for band, name in zip(info.bands, names, strict=True))
     return replace(info, bands=bands)
+
+
+def _unplaced(entry: Labels, labels: Sequence[Labels]) -> Labels:
+    """Labels as they were found: a mask without georeference was given its scene's since."""
+    layer = getattr(entry, "layer", "")
+    return next(other for other in labels if other.path == entry.path and getattr(other, "layer", "") == layer)
+
+
+def _whole_path(text: str) -> str:
+    """The absolute path of a plain file or a layer of it; what else GDAL reads as it is."""
+    return str(Path(text).absolute()) if Path(split_layer(text)[0]).exists() else text
 
 
 def _absolute(info: SceneInfo) -> SceneInfo:

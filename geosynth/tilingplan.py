@@ -9,6 +9,7 @@ from typing import Any
 
 from geosynth.errors import GeosynthError
 from geosynth.legend import Legend
+from geosynth.scenes.vectors import split_layer
 from geosynth.tileset import SPLITS
 
 SIZE = 128
@@ -138,8 +139,9 @@ def refuse_nonsense(plan: TilingPlan) -> None:
         f"--outside {plan.outside} is neither background nor unknown": plan.outside
         not in (None, "background", "unknown"),
         f"--split {plan.split} is neither block nor scene nor a file": plan.areas is not None
-        and not Path(plan.areas).is_file(),
+        and not Path(split_layer(plan.areas)[0]).exists(),
         "--split FILE and --assign both say which split": plan.areas is not None and bool(plan.assign),
+        "--assign puts a scene into two splits": len({name for name, _ in plan.assign}) < len(set(plan.assign)),
         "--assign names no split (train, val, test)": any(split not in SPLITS for _, split in plan.assign),
         f"--block {plan.block} is not at least 1": plan.block < 1,
         f"--buffer {plan.buffer} is negative": plan.buffer < 0,

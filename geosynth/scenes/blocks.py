@@ -95,8 +95,9 @@ class Lattice:
         side = self.side * self.stride
         row, col = block[0] * side, block[1] * side
         rest = self.size - self.stride
-        height = min(side + rest, self.grid.height - row)
-        width = min(side + rest, self.grid.width - col)
+        # The last tiles may reach beyond the scene.
+        height = min(side + rest, (self.rows - 1) * self.stride + self.size - row)
+        width = min(side + rest, (self.cols - 1) * self.stride + self.size - col)
         return self.grid.window(row, col, height, width).bounds
 
     def touched(self, row: int, col: int, buffer: int) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import batched
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from geosynth.scenes.blocks import Lattice
 from geosynth.scenes.source import SceneInfo, open_scene
 from geosynth.scenes.targets import same_crs
 
+_PIXELS = 1 << 22
+"""Pixels that are looked at together."""
 _SAMPLES = 16
 """Pixels looked at along a tile's side."""
 
@@ -63,9 +66,13 @@ def _kept_rows(info: SceneInfo, lattice: Lattice, min_valid: float, pitch: int) 
     lefts = [round(col * lattice.stride / pitch) for col in range(lattice.cols)]
     with open_scene(info, coarse, resampled="nearest") as reader:
         for row in range(lattice.rows):
-            _, valid = reader.read(round(row * lattice.stride / pitch), 0, side, lefts[-1] + side)
-            tiles = [valid[:, left : left + side] for left in lefts]
-            yield np.array([tile.any() and tile.mean() >= min_valid for tile in tiles], bool)
+            kept: list[bool] = []
+            for some in batched(lefts, max(1, _PIXELS // (side * side))):  # a wide scene is not read at once
+                width = some[-1] + side - some[0]
+                _, valid = reader.read(round(row * lattice.stride / pitch), some[0], side, width)
+                tiles = [valid[:, left - some[0] : left - some[0] + side] for left in some]
+                kept += [bool(tile.any() and tile.mean() >= min_valid) for tile in tiles]
+            yield np.array(kept, bool)
 
 
 def _shares_inside(own: Grid, lattice: Lattice) -> NDArray[np.float64]:

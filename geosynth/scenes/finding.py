@@ -140,6 +140,8 @@ def match_labels(
         stem = Path(info.path).stem
         by_stem.setdefault(stem, []).append(info)
         by_core.setdefault(_core(stem), []).append(info)
+    if set(by_core) != {""}:
+        by_core.pop("", None)  # "image" is called like nothing, unless that is what all are called
     mine: dict[str, list[Labels]] = {info.name: [] for info in scenes}
     for entry in labels:
         stem = Path(entry.path).stem

@@ -67,7 +67,13 @@ def scene_identity(info: SceneInfo) -> dict[str, Any]:
 def label_identity(labels: Labels) -> dict[str, Any]:
     """Labels in a request, as JSON."""
     if isinstance(labels, MaskLabels):
-        return {**scene_identity(labels.scene), "nodata": labels.nodata, "placed": labels.placed}
+        return {
+            **scene_identity(labels.scene),
+            "nodata": labels.nodata,
+            "placed": labels.placed,
+            "colors": [list(entry) for entry in labels.colors],
+            "transparent": sorted(labels.transparent),
+        }
     identity = {"file": Path(labels.path).name, "layer": labels.layer, "sha256": content_hash(labels.path)}
     return identity if labels.line_width is None else {**identity, "line_width": labels.line_width}
 

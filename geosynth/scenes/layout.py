@@ -13,7 +13,7 @@ from geosynth.events import Events
 from geosynth.grid import Grid, is_engineering, utm_crs
 from geosynth.rasters import Band
 from geosynth.scenes.source import SceneInfo, target_grid
-from geosynth.scenes.targets import covering, offset_between, same_crs
+from geosynth.scenes.targets import covering, lies_within, offset_between, refuse_finer, same_crs
 
 _SAME_SIZE = 0.01
 """Pixel sizes that differ by less are one: the scene is warped onto the tileset's."""
@@ -55,6 +55,8 @@ def grids_like(infos: Sequence[SceneInfo], name: str, lead: Grid, warp: bool, ev
                 where=info.path,
                 remedy="tile them apart",
             )
+        if warp:
+            refuse_finer(info.grid, lead.gsd_m, info.path)
         grid = covering(info.grid, lead.crs, lead.pixel_size, info.path) if warp else _fitted(info, name, lead)
         if warp and grid.gsd_m is not None and lead.gsd_m is not None and abs(grid.gsd_m / lead.gsd_m - 1) > 0.05:
             events.warn(f"{info.name}: pixels measure {grid.gsd_m:.4g} m on the ground there, not {lead.gsd_m:.4g} m")
@@ -111,6 +113,17 @@ def shared_bands(infos: Sequence[SceneInfo], grids: Sequence[Grid]) -> tuple[Ban
     return tuple(Band(band.name, band.dtype, nodata) for band in first.bands)
 
 
+def refuse_mixed_nodata(info: SceneInfo, grid: Grid) -> None:
+    """Raise SceneError for a scene to be warped whose bands mark no data by different values: GDAL knows one."""
+    values = {str(band.nodata) for band in info.bands}
+    if len(values) > 1 and offset_between(info.grid, grid) is None:
+        raise SceneError(
+            f"its bands have different nodata values ({', '.join(sorted(values))}), and it is to be warped",
+            where=info.path,
+            remedy="give them one first: gdalwarp -dstnodata …",
+        )
+
+
 def refuse_other_bands(infos: Sequence[SceneInfo], name: str, bands: Sequence[Band]) -> None:
     """Raise SceneError for a scene whose bands are not called, or not of the type, as ``bands`` of ``name``."""
     layout = [(band.name, band.dtype) for band in bands]
@@ -126,7 +139,8 @@ def refuse_other_bands(infos: Sequence[SceneInfo], name: str, bands: Sequence[Ba
 
 def is_whole(info: SceneInfo, grid: Grid) -> bool:
     """Whether every pixel of ``grid`` that lies on the scene holds data."""
-    return info.validity == "none" and offset_between(info.grid, grid) is not None
+    offset = offset_between(info.grid, grid)
+    return info.validity == "none" and offset is not None and lies_within(grid, info.grid, offset)
 
 
 def _listed(layout: Sequence[tuple[str, str]]) -> str:

@@ -41,7 +41,7 @@ from geosynth.scenes.checks import (
     refuse_nonsense,
     refuse_unusable,
 )
-from geosynth.scenes.targets import offset_between, pixels_across, resized
+from geosynth.scenes.targets import lies_within, offset_between, pixels_across, resized
 
 Validity = Literal["none", "nodata", "alpha", "mask", "nan"]
 
@@ -220,7 +220,7 @@ def open_scene(
     with ExitStack() as stack:
         with _blamed_on(info):
             dataset = stack.enter_context(_open(info.path))
-            read = _direct(dataset, info, offset) if offset is not None else _warped(stack, info, grid, resampled)
+            read = _direct(dataset, info, grid, offset) if offset is not None else _warped(stack, info, grid, resampled)
 
         def fetch(row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             with _blamed_on(info):
@@ -248,7 +248,7 @@ def _open(path: str, **options: str) -> Any:
         return rasterio.open(path, **options)
 
 
-def _direct(dataset: DatasetReader, info: SceneInfo, offset: tuple[int, int]) -> _Fetch:
+def _direct(dataset: DatasetReader, info: SceneInfo, target: Grid, offset: tuple[int, int]) -> _Fetch:
     rows_up, cols_west = orientation(dataset)
     flip = (slice(None, None, -1 if rows_up else 1), slice(None, None, -1 if cols_west else 1))
 
@@ -259,9 +259,9 @@ def _direct(dataset: DatasetReader, info: SceneInfo, offset: tuple[int, int]) ->
         return image[:, *flip], valid[flip]
 
     own = SceneReader(info.grid, info.bands, None, fetch)
-    if offset == (0, 0):
-        return fetch
-    return lambda row, col, height, width: own.read(row + offset[0], col + offset[1], height, width)
+    # The target may reach beyond the scene.
+    read = fetch if lies_within(target, info.grid, offset) else own.read
+    return lambda row, col, height, width: read(row + offset[0], col + offset[1], height, width)
 
 
 def _read(dataset: Any, info: SceneInfo, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -10,7 +10,6 @@ import shapely
 from numpy.typing import NDArray
 
 from geosynth.errors import SceneError
-from geosynth.grid import is_engineering
 from geosynth.scenes.blocks import Lattice, assign_splits
 from geosynth.scenes.splitareas import SplitAreas
 from geosynth.tileset import SPLITS, Split, Tile
@@ -28,7 +27,7 @@ class Taken:
 
     @classmethod
     def of(cls, tiles: Sequence[Tile]) -> Taken:
-        """Of tiles on Earth: in a local plane, places say nothing."""
+        """Of the tiles of a tileset."""
         return cls(
             shapely.STRtree([tile.geometry for tile in tiles]),
             np.array([SPLITS.index(tile.split) for tile in tiles], np.int64),
@@ -38,6 +37,8 @@ class Taken:
         self, tiles: Lattice, row: int, splits: tuple[Split | None, ...], buffer: int
     ) -> tuple[Split | None, ...]:
         """The splits of a row's tiles, None where one is nearer than ``buffer`` pixels to a tile of another split."""
+        if not tiles.grid.lies_somewhere:
+            return splits
         tile, place = self.tree.query(tiles.row_footprints(row, buffer))
         own = np.array([-1 if split is None else SPLITS.index(split) for split in splits])
         near = set(tile[own[tile] != self.ranks[place]].tolist())
@@ -128,14 +129,14 @@ class _Places:
     def of(
         cls, lattices: Mapping[str, Lattice], blocks: Mapping[str, Mapping[tuple[int, int], Split]]
     ) -> _Places | None:
-        """None where no scene can lie on another: a single one, or local planes, which lie nowhere."""
-        if len(lattices) < 2 or any(is_engineering(tiles.grid.crs) for tiles in lattices.values()):
+        """None where no scene can lie on another: fewer than two that lie somewhere."""
+        if sum(tiles.grid.lies_somewhere for tiles in lattices.values()) < 2:
             return None
         held = [
             (lattices[name].block_bounds(block), name, SPLITS.index(split))
             for name, own in blocks.items()
             for block, split in own.items()
-            if split != "train"
+            if split != "train" and lattices[name].grid.lies_somewhere
         ]
         boxes = [shapely.box(*bounds) for bounds, _, _ in held]
         return cls(
@@ -146,8 +147,10 @@ class _Places:
 
     def near(self, name: str, tiles: Lattice, row: int, buffer: int) -> NDArray[np.int64]:
         """The highest rank of the blocks of other scenes near every tile of a row, 0 (train) where there is none."""
+        ranks = np.zeros(tiles.cols, np.int64)
+        if not tiles.grid.lies_somewhere:
+            return ranks
         tile, place = self.tree.query(tiles.row_footprints(row, buffer))
         foreign = self.scenes[place] != name
-        ranks = np.zeros(tiles.cols, np.int64)
         np.maximum.at(ranks, tile[foreign], self.ranks[place[foreign]])
         return ranks

@@ -42,10 +42,7 @@ def resized(grid: Grid, gsd: float | None, crs: CRS | None, where: str | None = 
     own = grid.gsd_m
     if own is None:
         raise SceneError("the size of its pixels on the ground cannot be measured", where=where)
-    if gsd is not None and not own / _FINER <= gsd:
-        raise SceneError(
-            f"its pixels are {own:.3g} m, far coarser than {gsd:g} m", where=where, remedy="ask for coarser pixels"
-        )
+    refuse_finer(grid, gsd, where)
     if crs is None:
         crs = _fitting_utm(grid, where) if grid.crs.is_geographic else grid.crs
     # One unit of the target CRS, measured on the ground where the scene is.
@@ -56,6 +53,15 @@ def resized(grid: Grid, gsd: float | None, crs: CRS | None, where: str | None = 
     factor = (own if gsd is None else gsd) / measured
     size = probe.pixel_size
     return covering(grid, crs, (size[0] * factor, size[1] * factor), where)
+
+
+def refuse_finer(grid: Grid, gsd: float | None, where: str | None) -> None:
+    """Raise SceneError for pixels far coarser than the ``gsd`` asked for."""
+    own = grid.gsd_m
+    if gsd is not None and own is not None and not own / _FINER <= gsd:
+        raise SceneError(
+            f"its pixels are {own:.3g} m, far coarser than {gsd:.4g} m", where=where, remedy="ask for coarser pixels"
+        )
 
 
 def _fitting_utm(grid: Grid, where: str | None) -> CRS:
@@ -106,6 +112,12 @@ def offset_between(grid: Grid, other: Grid) -> tuple[int, int] | None:
     if max(abs(row - round(row)), abs(col - round(col))) > 0.01:
         return None
     return round(row), round(col)
+
+
+def lies_within(grid: Grid, other: Grid, offset: tuple[int, int]) -> bool:
+    """Whether ``grid``, whose upper left pixel is at ``offset`` (row, col) in ``other``, has no pixel outside it."""
+    row, col = offset
+    return row >= 0 and col >= 0 and row + grid.height <= other.height and col + grid.width <= other.width
 
 
 def pixels_across(grid: Grid, target: Grid) -> float:

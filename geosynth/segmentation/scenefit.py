@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from geosynth.errors import SceneError
 from geosynth.grid import Grid
 from geosynth.rasters import Band
+from geosynth.scenes.layout import refuse_mixed_nodata
 from geosynth.scenes.source import SceneInfo, target_grid
 from geosynth.segmentation.segmenter import SegmenterSpec
 
@@ -55,7 +56,9 @@ def fit_scene(info: SceneInfo, spec: SegmenterSpec, resample: bool) -> FittedSce
     if all(abs(a - b) <= PIXEL_SIZE_TOLERANCE * b for a, b in zip(own, asked, strict=True)):  # type: ignore[operator]
         return FittedScene(info, info.grid)
     if resample and metres:
-        return FittedScene(info, target_grid(info, gsd=spec.gsd_m))
+        grid = target_grid(info, gsd=spec.gsd_m)
+        refuse_mixed_nodata(info, grid)
+        return FittedScene(info, grid)
     unit = "m on the ground" if metres else "CRS units"
     raise SceneError(
         f"its pixels measure {_sizes(own)} {unit}, the segmenter was trained on {_sizes(asked)}",

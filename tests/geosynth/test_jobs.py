@@ -69,6 +69,15 @@ def test_workers_that_die_again_and_again_are_reported() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_worker_that_dies_while_results_are_written_loses_nothing(tmp_path: Path) -> None:
+    results = []
+    for result in run_tasks(die_once_at_three, [(str(tmp_path), n) for n in range(20)], Events(), workers=2):
+        results.append(result)
+        time.sleep(0.1)  # the pool breaks meanwhile
+    assert sorted(results) == list(range(20))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     said: list[dict[str, Any]] = []
     tasks = [(str(tmp_path), number) for number in range(9)]

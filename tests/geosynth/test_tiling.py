@@ -15,6 +15,7 @@ from rasterio import Affine
 from geosynth.errors import Cancelled, GeosynthError, LabelError, OutputError, SceneError, TilesetError
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN, load_legend
+from geosynth.lineage import Lineage
 from geosynth.scenes.source import SceneReader
 from geosynth.tileset import Tileset
 from geosynth.tiling import TilingPlan, tile_scenes
@@ -230,7 +231,7 @@ def test_scenes_without_a_crs(tmp_path: Path) -> None:
 
 def test_scenes_without_a_crs_do_not_lie_on_each_other(tmp_path: Path) -> None:
     bare = {"side": 128, "crs": None, "transform": Affine.identity()}
-    photos = [scene(tmp_path, name, **bare)[0] for name in ("one", "two")]  # type: ignore[arg-type]
+    photos = [scene(tmp_path, n, row, **bare)[0] for n, row in (("one", 0), ("two", 500))]  # type: ignore[arg-type]
     asked = TilingPlan(tuple(photos), size=32, legend=WORLD, buffer=0, assign=(("one", "test"), ("two", "train")))
     summary = tile_scenes(asked, tmp_path / "out", Events())
     assert summary.dropped["split"] == 0
@@ -633,3 +634,145 @@ def test_a_split_without_labels_is_said(tmp_path: Path) -> None:
     summary = tile_scenes(replace(base, assign=(("a", "train"), ("b", "test"))), tmp_path / "out", events)
     assert summary.labelled_by_split == {"train": 4, "val": 0, "test": 0}
     assert [line for line in said if "no tile in split test has labels" in line]
+
+
+def test_a_mask_smaller_than_its_scene_is_unknown_beyond(tmp_path: Path) -> None:
+    paths = scene(tmp_path, "a", side=200)
+    for side in (190, 100, 30):
+        small = tmp_path / f"small{side}.tif"
+        with rasterio.open(paths[1]) as dataset:
+            mask, profile = dataset.read(1)[:side, :side], dataset.profile
+        with rasterio.open(small, "w", **profile | {"height": side, "width": side}) as dataset:
+            dataset.write(mask, 1)
+        tile_scenes(plan((paths[0], small)), tmp_path / f"out{side}", Events())
+        whole = np.full((200, 200), UNKNOWN)
+        whole[:side, :side] = mask
+        tileset = Tileset(tmp_path / f"out{side}")
+        for tile in tileset.tiles:
+            ids = tileset.read(tile)[2]
+            assert (ids == whole[tile.row : tile.row + 32, tile.col : tile.col + 32]).all()
+
+
+def test_a_journal_with_holes_is_not_added_to(tmp_path: Path) -> None:
+    first, second = (scene(tmp_path, name, col=200 * n, side=64) for n, name in enumerate("ab"))
+    out = tmp_path / "out"
+    tile_scenes(plan(first), out, Events())
+    before = hashes(out)
+    for record in (out / ".geosynth" / "journal").glob("a_*.json"):
+        record.unlink()
+    with pytest.raises(TilesetError, match="its journal lacks some of its tiles"):
+        tile_scenes(plan(second), out, Events(), append=True)
+    assert hashes(out) == before
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_padded_tiles_of_one_scene_are_not_tested_on_another_s_ground(tmp_path: Path, seed: int) -> None:
+    for name, col in (("a", 0), ("b", 120)):
+        scene(tmp_path, name, col=col, side=120, nodata=0)
+    base = TilingPlan((tmp_path / "a.tif", tmp_path / "b.tif"), size=32, block=1, seed=seed, legend=WORLD, min_valid=0)
+    tile_scenes(base, tmp_path / "out", Events())
+    tileset = Tileset(tmp_path / "out")
+    seen = Lineage.of(tileset.select("train"), tileset.spec.crs_name)
+    assert seen.overlap(tileset.select("test"), tileset.spec.crs_name) == []
+
+
+def test_scenes_with_a_place_but_no_crs_are_kept_apart_by_place(tmp_path: Path) -> None:
+    for name, col in (("a", 0), ("b", 96)):
+        scene(tmp_path, name, col=col, side=160, crs=None)
+    names = (tmp_path / "a.tif", tmp_path / "b.tif")
+    tile_scenes(TilingPlan(names, size=32, block=1, legend=WORLD), tmp_path / "out", Events())
+    tiles = Tileset(tmp_path / "out").tiles
+    assert {tile.scene for tile in tiles} == {"a", "b"}
+    for one in tiles:
+        for other in tiles:
+            if {one.split, other.split} == {"train", "test"}:
+                assert one.geometry.intersection(other.geometry).area == 0
+
+
+def test_a_scene_given_twice_without_a_place_is_refused(tmp_path: Path) -> None:
+    bare = scene(tmp_path, "a", side=64, crs=None, transform=Affine.identity())[0]
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "b.tif").write_bytes(bare.read_bytes())
+    with pytest.raises(SceneError, match=r"b.tif: is the same as .*a.tif"):
+        tile_scenes(TilingPlan((bare, tmp_path / "copy"), size=32, legend=WORLD), tmp_path / "out", Events())
+
+
+def test_a_buffer_that_leaves_nothing_deletes_nothing(tmp_path: Path) -> None:
+    paths, out = scene(tmp_path, "a", side=128), tmp_path / "out"
+    tile_scenes(plan(paths), out, Events())
+    before = hashes(out)
+    with pytest.raises(TilesetError, match="no tile was kept"):
+        tile_scenes(plan(paths, buffer=1000), out, Events(), rerun="overwrite")
+    assert hashes(out) == before
+
+
+def test_a_hundredth_of_a_pixel_is_no_column_of_its_own(tmp_path: Path) -> None:
+    first = scene(tmp_path, "a", side=96)
+    second = scene(tmp_path, "b", side=95, transform=Affine(1, 0, 501_000.005, 0, -1, 5_000_000))
+    base = TilingPlan((first[0], second[0]), size=32, crs="EPSG:32633", legend=WORLD)
+    tile_scenes(base, tmp_path / "out", Events())
+    tileset = Tileset(tmp_path / "out")
+    for tile in tileset.tiles:
+        image, valid, _ = tileset.read(tile)
+        assert (image[:, valid] > 0).any(axis=0).all()
+
+
+def test_bands_with_different_nodata_are_not_warped(tmp_path: Path) -> None:
+    files = []
+    for number, nodata in enumerate((0, 9999)):
+        files.append(tmp_path / f"band{number}.tif")
+        with rasterio.open(
+            files[-1], "w", driver="GTiff", height=64, width=64, count=1, dtype="uint16", nodata=nodata,
+            crs="EPSG:32633", transform=Affine(1, 0, 500_000, 0, -1, 5_000_000),
+        ) as dataset:  # fmt: skip
+            dataset.write(np.full((1, 64, 64), 1000, np.uint16))
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{n + 1}"><NoDataValue>{nodata}</NoDataValue><SimpleSource>'
+        f"<SourceFilename>{file}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for n, (file, nodata) in enumerate(zip(files, (0, 9999), strict=True))
+    )
+    stack = tmp_path / "stack.vrt"
+    stack.write_text(
+        '<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32633</SRS>'
+        f"<GeoTransform>500000,1,0,5000000,0,-1</GeoTransform>{bands}</VRTDataset>"
+    )
+    tile_scenes(TilingPlan((stack,), size=32, legend=WORLD), tmp_path / "native", Events())
+    with pytest.raises(SceneError, match=r"stack.vrt: its bands have different nodata values \(0.0, 9999.0\)"):
+        tile_scenes(TilingPlan((stack,), size=32, legend=WORLD, gsd=2.0), tmp_path / "warped", Events())
+
+
+def test_which_labels_are_whose_is_part_of_the_request(tmp_path: Path) -> None:
+    for folder in "XY":
+        (tmp_path / folder / "lab").mkdir(parents=True)
+        scene(tmp_path / folder, "a", col=0 if folder == "X" else 40, side=64)[1].unlink()
+    house = gpd.GeoDataFrame({"class": ["road"]}, geometry=[shapely.box(500_000, 4_999_900, 500_200, 5_000_000)])
+    label = tmp_path / "X" / "lab" / "a.gpkg"
+    house.set_crs("EPSG:32633").to_file(label)
+    scenes = (tmp_path / "X" / "a.tif", tmp_path / "Y" / "a.tif")
+    base = TilingPlan(scenes, (label,), size=32, legend=WORLD, outside="unknown", val=0.0, test=0.0)
+    assert tile_scenes(base, tmp_path / "out", Events()).labelled == 4
+    (tmp_path / "Z").mkdir()
+    moved = label.rename(tmp_path / "Z" / "a.gpkg")
+    with pytest.raises(OutputError, match="different matched"):
+        tile_scenes(replace(base, labels=(moved,)), tmp_path / "out", Events())
+
+
+def test_an_addition_takes_the_tile_size_that_is_there(tmp_path: Path) -> None:
+    first, second = (scene(tmp_path, name, col=200 * n, side=64) for n, name in enumerate("ab"))
+    tile_scenes(plan(first), tmp_path / "out", Events())
+    with pytest.raises(GeosynthError, match="--overlap 32 is not between 0 and the tile size"):
+        tile_scenes(plan(second, size=None, overlap=32), tmp_path / "out", Events(), append=True)
+    tile_scenes(plan(second, size=None), tmp_path / "out", Events(), append=True)
+    assert tile_scenes(plan(second, size=32), tmp_path / "out", Events(), append=True).nothing_to_do
+
+
+def test_labels_called_like_nothing_are_everybody_s(tmp_path: Path) -> None:
+    scene(tmp_path, "rgb", side=64)[1].unlink()
+    scene(tmp_path, "north", col=64, side=64)[1].unlink()
+    roads = gpd.GeoDataFrame({"class": ["road"]}, geometry=[shapely.box(500_000, 4_999_936, 500_128, 5_000_000)])
+    roads.set_crs("EPSG:32633").to_file(tmp_path / "labels.gpkg")
+    base = TilingPlan(
+        (tmp_path / "rgb.tif", tmp_path / "north.tif"), (tmp_path / "labels.gpkg",), size=32, legend=WORLD
+    )
+    summary = tile_scenes(replace(base, outside="unknown"), tmp_path / "out", Events())
+    assert summary.labelled == summary.tiles == 8
