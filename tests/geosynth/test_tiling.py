@@ -1,7 +1,10 @@
 """Tiling: what is in the tiles is what is in the scene and its labels, at that place."""
 
 import hashlib
+import os
+import signal
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,28 @@ def test_a_dask_cluster_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest
     tile_scenes(plan(paths), tmp_path / "one", Events())
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         tile_scenes(plan(paths), tmp_path / "two", Events(), scheduler=cluster.scheduler_address)
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_killed_worker_costs_no_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geosynth.cutting._TILES", 6)
+    paths = scene(tmp_path, "a", side=800)
+    base = plan(paths, size=16)
+    tile_scenes(base, tmp_path / "one", Events())
+    said: list[str] = []
+    killed: list[int] = []
+
+    def kill_one(event: dict[str, Any]) -> None:
+        said.append(str(event.get("message")))
+        workers = [child for child in active_children() if child.pid is not None]
+        if event["event"] == "progress" and event["done"] > 20 and workers and not killed:
+            killed.append(workers[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+
+    tile_scenes(base, tmp_path / "two", Events([kill_one]), workers=2)
+    assert killed
+    assert [line for line in said if "a worker process died" in line]
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 

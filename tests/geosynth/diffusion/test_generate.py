@@ -69,6 +69,14 @@ def test_the_bytes_do_not_depend_on_the_workers(pairs: Path, shared_generator: P
     assert hashes(tmp_path / "two") == hashes(pairs)
 
 
+def test_a_dask_cluster_gives_the_same_bytes(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        generate(shared_generator, FIVE, tmp_path / "two", Events(), scheduler=cluster.scheduler_address)
+    assert hashes(tmp_path / "two") == hashes(pairs)
+
+
 def test_an_interrupted_run_goes_on_to_the_same_bytes(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     answers = iter([None, None])
