@@ -21,7 +21,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
 ) -> None:
     inputs = write_inputs(tmp_path)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["geosynth.segmentation.prediction", "segmentation_models_pytorch"])
+    # One fork server serves all tests of a run, with what the first of them asks for: the other kill tests' rooms too.
+    rooms = ("segmentation.prediction", "diffusion.train", "diffusion.generate", "tiling", "tilesetwriter")
+    context.set_forkserver_preload([f"geosynth.{room}" for room in rooms] + ["segmentation_models_pytorch"])
 
     def start(out: Path) -> multiprocessing.process.BaseProcess:
         process = context.Process(target=predict, args=(inputs, out))
