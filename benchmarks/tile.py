@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import rasterio
+from measuring import measured
 from rasterio import Affine
 from rasterio.windows import Window
 
@@ -94,45 +92,6 @@ def mosaic(data: Path, folder: Path, copies: int) -> tuple[Path, Path]:
     ]
     pd.concat(parts).to_crs(polygons.crs).to_file(labels)
     return scene, labels
-
-
-def measured(commands: list[list[str]]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak memory in MB of commands run one after the other, children included."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    peak = 0.0
-    for command in commands:
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            peak = max(peak, _watched(process))
-        if process.returncode:
-            raise SystemExit(f"failed: {' '.join(command)}")
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak
-
-
-def _watched(process: subprocess.Popen[bytes]) -> float:
-    """Wait for a process; the greatest sum of the memory of it and its children, MB."""
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, sum(_resident(pid) for pid in _family(process.pid)))
-        time.sleep(0.02)
-    return peak
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(member for child in children for member in _family(int(child)))]
-
-
-def _resident(pid: int) -> float:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except OSError:
-        return 0.0
 
 
 def check(tiles: Path, scene: Path, reference: Path, size: int) -> str:

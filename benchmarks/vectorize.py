@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ import numpy as np
 import pyogrio
 import rasterio
 import shapely
+from measuring import measured
 from rasterio import Affine
 from rasterio.windows import Window
 
@@ -66,37 +64,6 @@ def mosaic(data: Path, target: Path, rows: int, cols: int) -> Path:
         for row in range(rows):
             dataset.write(np.tile(mask, (1, cols)), 1, window=Window(0, row * height, width * cols, height))
     return target
-
-
-def measured(command: list[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak memory in MB of a command, children included."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    peak = 0.0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            peak = max(peak, sum(_resident(pid) for pid in _family(process.pid)))
-            time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(member for child in children for member in _family(int(child)))]
-
-
-def _resident(pid: int) -> float:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except OSError:
-        return 0.0
 
 
 def checked(path: Path, scene: Path, simplified: bool) -> str:
@@ -165,13 +132,13 @@ def main() -> None:
             best = (float("inf"),) * 3
             for _ in range(repeat):
                 out.unlink(missing_ok=True)
-                best = min(best, measured(command))
+                best = min(best, measured([command]))
             rows[title] = best
             verdicts[title] = checked(out, scene, simplified)
             if title == "geosynth":
                 size = str(out.stat().st_size)
         floor = [sys.executable, "-c", FLOOR, str(scene), str(folder / "floor"), size]
-        rows["floor: decode, write the bytes"] = min(measured(floor) for _ in range(args.repeat))
+        rows["floor: decode, write the bytes"] = min(measured([floor]) for _ in range(args.repeat))
         with rasterio.open(scene) as dataset:
             print(f"{dataset.width} x {dataset.height} pixels, {os.cpu_count()} cores, best of {args.repeat}\n")
         print("| | wall s | CPU s | peak MB | gdal's time / this | rasterio's / this |\n|---|---|---|---|---|---|")
@@ -187,7 +154,7 @@ def main() -> None:
             with rasterio.open(scene) as dataset:
                 size = f"{dataset.width} x {dataset.height}"
             for title, more in ((size, []), (f"{size}, --split-at 1000000", ["--split-at", "1000000"])):
-                wall, cpu, peak = measured([*ours, *more])
+                wall, cpu, peak = measured([[*ours, *more]])
                 print(f"| {title} | {wall:.2f} | {cpu:.2f} | {peak:.0f} |", flush=True)
 
 

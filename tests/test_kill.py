@@ -1,21 +1,15 @@
-"""Killed without warning at any moment, a command goes on with --resume and ends with the same bytes.
-
-Each command runs in a process forked from one that has the libraries loaded already, so that a kill hits the work and
-not the imports.
-"""
+"""Killed without warning at any moment, a command goes on with --resume and ends with the same bytes."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import SIDE, world_tiles
+from killing import survives_kills
 
 from geosynth.events import Events
 from geosynth.folders import file_hash
@@ -66,49 +60,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, shared_generator: Path) -> 
     return folder
 
 
-@pytest.fixture(scope="module")
-def context() -> multiprocessing.context.BaseContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["geosynth.diffusion.train", "geosynth.diffusion.generate", "geosynth.tiling", "geosynth.tilesetwriter"]
-    )
-    return context
-
-
 @pytest.mark.parametrize("command", [tile, train, generate])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
-    command: Callable[[Path, Path], None],
-    inputs: Path,
-    tmp_path: Path,
-    context: multiprocessing.context.BaseContext,
+    command: Callable[[Path, Path], None], inputs: Path, tmp_path: Path
 ) -> None:
-    def start(out: Path) -> multiprocessing.process.BaseProcess:
-        process = context.Process(target=command, args=(inputs, out))  # type: ignore[attr-defined]
-        process.start()
-        return process
-
-    def finish(out: Path) -> float:
-        began = time.monotonic()
-        process = start(out)
-        process.join(timeout=120)
-        assert process.exitcode == 0
-        return time.monotonic() - began
-
-    finish(tmp_path / "warm-up")  # the first one waits for the fork server
-    seconds = finish(tmp_path / "whole")
-    expected = _hashes(tmp_path / "whole")
-    moments = random.Random(0)
-    hit = 0
-    for number in range(KILLS):
-        out = tmp_path / f"killed-{number}"
-        process = start(out)
-        process.join(timeout=moments.uniform(0, seconds))
-        hit += process.exitcode is None
-        process.kill()
-        process.join()
-        finish(out)
-        assert _hashes(out) == expected, f"kill {number}"
-        shutil.rmtree(out)
+    hit = survives_kills(command, inputs, tmp_path, _hashes, KILLS, earliest=0.0)
     assert hit >= KILLS // 4  # enough kills found the work unfinished, also where the machine was busy at first
 
 
