@@ -114,7 +114,7 @@ def main() -> None:
         tile_size=plan.size,
     )
     summary = {
-        "recipe": "default",
+        "recipe": "flow",
         "trained_on": f"{len(train)} scenes of {SIDE} x {SIDE} px of the made-up world, {len(LOOKS)} looks",
         "made_by": "python benchmarks/make_base.py",
         "steps": plan.steps,
@@ -127,7 +127,9 @@ def main() -> None:
     if held_out_loss is not None:
         summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
     with claim(args.out, {"command": "make_base", "steps": plan.steps, "batch": plan.batch}, "overwrite") as out:
-        content_hash = save_generator(out, task.average, spec, task.scale, summary, Lineage(), half=True)
+        content_hash = save_generator(
+            out, task.average, spec, task.scale, summary, Lineage(), process=task.recipe.process, half=True
+        )
         out.finish()
     shutil.rmtree(args.out / ".geosynth")  # the package ships the model, not the state of its making
     print("saved", content_hash)

@@ -154,7 +154,14 @@ def steps_in(minutes: float, task: DiffusionTask, device: str, precision: str) -
         if step == 10 or (done == 0 and time.perf_counter() - start > 20):
             start, done = time.perf_counter(), 0  # the first steps choose algorithms
         batch = training_batch(
-            task.train_pairs, task.scale, task.classes, size=task.plan.size, batch=task.plan.batch, seed=1, step=step
+            task.train_pairs,
+            task.scale,
+            task.classes,
+            task.recipe,
+            size=task.plan.size,
+            batch=task.plan.batch,
+            seed=1,
+            step=step,
         )
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
             image, mask = task.loss(trial, batch)
@@ -225,7 +232,7 @@ def main() -> None:
         tile_size=plan.size,
     )
     summary = {
-        "recipe": "default",
+        "recipe": "flow",
         "trained_on": f"{len(train)} pieces: Dubai (CC0), Banepa (CC BY 4.0, ODbL), images of other scenes",
         "made_by": "python benchmarks/train_base.py",
         "steps": plan.steps,
@@ -240,7 +247,9 @@ def main() -> None:
         summary["val_loss_image"], summary["val_loss_mask"] = losses
         print(f"held-out loss: image {losses[0]:.4f}, mask {losses[1]:.4f}", flush=True)
     with claim(args.out, {"command": "train_base", **asdict(plan)}, "overwrite") as out:
-        content_hash = save_generator(out, task.average.cpu(), spec, task.scale, summary, lineage, half=True)
+        content_hash = save_generator(
+            out, task.average.cpu(), spec, task.scale, summary, lineage, process=task.recipe.process, half=True
+        )
         out.finish()
     shutil.rmtree(args.out / ".geosynth")  # what is kept is the model, not the state of its making
     print("saved", content_hash)

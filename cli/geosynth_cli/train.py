@@ -21,7 +21,13 @@ from geosynth_cli.session import session
 @click.argument("tiles", type=click.Path())
 @out_option("Generator folder to write.")
 @click.option("--from", "start", metavar="MODEL|base", help="Start from a generator; base ships with geosynth.")
-@click.option("--recipe", type=click.Choice(["default"]), default="default", show_default=True, help="How to train.")
+@click.option(
+    "--recipe",
+    type=click.Choice(["default", "flow", "v", "satsynth"]),
+    default="default",
+    show_default=True,
+    help="Objective: flow is the default; satsynth is the paper's, for comparison.",
+)
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Optimiser steps.")
 @batch_option
 @click.option(
@@ -64,7 +70,12 @@ def command(
     from geosynth.diffusion.train import TrainRequest, train_generator
 
     request = TrainRequest(
-        steps=steps, batch=batch, learning_rate=learning_rate, seed=seed, start=start, recipe="default"
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+        start=start,
+        recipe=None if recipe == "default" else recipe,
     )
     with events.task("train"):
         summary = train_generator(

@@ -18,6 +18,7 @@ from torch import Tensor
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import draw_levels
+from geosynth.diffusion.process import Recipe
 from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for
 from geosynth.samples import turn
@@ -46,7 +47,16 @@ class Batch:
 
 
 def training_batch(
-    pairs: Pairs, scale: BandScale, classes: int, *, size: int, batch: int, seed: int, step: int, rank: int = 0
+    pairs: Pairs,
+    scale: BandScale,
+    classes: int,
+    recipe: Recipe,
+    *,
+    size: int,
+    batch: int,
+    seed: int,
+    step: int,
+    rank: int = 0,
 ) -> Batch:
     """The batch of one step: tiles drawn with replacement, cropped to ``size`` and turned at random.
 
@@ -64,16 +74,23 @@ def training_batch(
         window = (..., slice(row, row + size), slice(col, col + size))
         drawn.append(tuple(turn(part[window], which) for part in (image, valid, mask)))
     images, valids, masks = (np.stack(parts) for parts in zip(*drawn, strict=True))
-    return assemble(images, valids, masks, scale, classes, generator)
+    return assemble(images, valids, masks, scale, classes, recipe, generator)
 
 
 def held_out_batch(
-    pairs: Pairs, indices: Sequence[int], scale: BandScale, classes: int, *, size: int, generator: torch.Generator
+    pairs: Pairs,
+    indices: Sequence[int],
+    scale: BandScale,
+    classes: int,
+    recipe: Recipe,
+    *,
+    size: int,
+    generator: torch.Generator,
 ) -> Batch:
     """The pairs ``indices``, neither turned nor cropped at random, with noise and levels from ``generator``."""
     drawn = [tuple(part[..., :size, :size] for part in pairs.raw(index)) for index in indices]
     images, valids, masks = (np.stack(parts) for parts in zip(*drawn, strict=True))
-    return assemble(images, valids, masks, scale, classes, generator)
+    return assemble(images, valids, masks, scale, classes, recipe, generator)
 
 
 def assemble(
@@ -82,6 +99,7 @@ def assemble(
     masks: NDArray[np.uint8],
     scale: BandScale,
     classes: int,
+    recipe: Recipe,
     generator: torch.Generator,
 ) -> Batch:
     """A batch from raster values (B, C, H, W), valid bool and class indices (B, H, W); noise and levels drawn here."""
@@ -89,7 +107,9 @@ def assemble(
     known = index != UNKNOWN
     data = torch.cat([scale.to_network(images, valid), encode(index, classes)], dim=1)
     noise = torch.randn(data.shape, generator=generator)
-    image_level, mask_level = draw_levels(len(data), generator)
+    image_level, mask_level = draw_levels(len(data), recipe.process, generator, recipe.two_levels)
+    if not recipe.two_levels:
+        return Batch(data, noise, torch.from_numpy(valid), known, image_level, mask_level)
     unlabelled = ~known.flatten(1).any(dim=1)
     # An unlabelled tile has no mask to give or to ask for: pure noise, and an image level of its own. If its image had
     # been the given side, there would be nothing to learn from it.

@@ -22,7 +22,7 @@ _ATTENTION_HEAD = 32
 
 
 class Denoiser(ModelMixin, ConfigMixin):
-    """Predicts the velocity of an image-and-mask stack.
+    """Tells direction, v or noise of an image-and-mask stack, as its process asks.
 
     Args:
         image_channels: bands of the image.
@@ -33,6 +33,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         attention: which levels have self-attention.
         layers: residual blocks a level.
         dropout: dropout rate inside the residual blocks.
+        two_levels: whether the mask has a noise level of its own.
     """
 
     @register_to_config
@@ -46,12 +47,14 @@ class Denoiser(ModelMixin, ConfigMixin):
         attention: tuple[bool, ...] = (False, True, True),
         layers: int = 2,
         dropout: float = 0.0,
+        two_levels: bool = True,
     ) -> None:
         super().__init__()
         folded = (image_channels + mask_channels) * patch * patch
         self.image_channels = image_channels
         self.mask_channels = mask_channels
         self.patch = patch
+        self.two_levels = two_levels
         self.multiple = patch * 2 ** (len(widths) - 1)
         self.unet = UNet2DModel(
             sample_size=sample_size // patch,
@@ -63,23 +66,24 @@ class Denoiser(ModelMixin, ConfigMixin):
             up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
             attention_head_dim=_ATTENTION_HEAD,
             norm_num_groups=_norm_groups(widths),
-            class_embed_type="timestep",
+            class_embed_type="timestep" if two_levels else None,
             dropout=dropout,
         )
 
     def forward(self, sample: Tensor, image_level: Tensor, mask_level: Tensor) -> Tensor:
-        """Velocity of the stack.
+        """What the process asks for, of the whole stack.
 
         Args:
             sample: float (B, image_channels + mask_channels, H, W), H and W divisible by ``multiple``.
             image_level: float (B,) noise level of the image, 0 (clean) .. 1 (pure noise).
-            mask_level: float (B,) noise level of the mask, 0..1.
+            mask_level: float (B,) noise level of the mask, 0..1; of no account without two levels.
 
         Returns:
-            float32 (B, image_channels + mask_channels, H, W): noise minus data, the direction of rectified flow.
+            float32 (B, image_channels + mask_channels, H, W).
         """
         folded = F.pixel_unshuffle(sample, self.patch)
-        out: Any = self.unet(folded, image_level * LEVEL_SCALE, class_labels=mask_level * LEVEL_SCALE).sample
+        second = mask_level * LEVEL_SCALE if self.two_levels else None
+        out: Any = self.unet(folded, image_level * LEVEL_SCALE, class_labels=second).sample
         return F.pixel_shuffle(out, self.patch).float()
 
 

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
 from geosynth.descriptions import DESCRIPTIONS, description_hash, misfit
 from geosynth.diffusion.card import model_card
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
-from geosynth.diffusion.pipeline import PairPipeline, new_scheduler
+from geosynth.diffusion.pipeline import PairPipeline
+from geosynth.diffusion.process import Process
 from geosynth.errors import GeosynthError, ModelError
 from geosynth.folders import OutputFolder, file_hash
 from geosynth.lineage import FILE as LINEAGE
@@ -111,12 +113,19 @@ def load_generator(model: str | PathLike[str]) -> Generator:
         denoiser = Denoiser.from_pretrained(
             folder / "denoiser", torch_dtype=torch.float32, use_safetensors=True, low_cpu_mem_usage=False
         ).eval()
-        scheduler = new_scheduler().from_pretrained(folder / "scheduler")
+        scheduler = _scheduler(folder / "scheduler")
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(f"cannot be loaded ({error})", where=folder, remedy="copy or train the model again") from None
     return Generator(
         PairPipeline(denoiser, scheduler), spec, scale, content["training"], read_lineage(folder), content["hash"]
     )
+
+
+def _scheduler(folder: Path) -> Any:
+    """The saved scheduler, of one of the classes ``Process`` writes and of no other."""
+    name = json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))["_class_name"]
+    kinds = {kind.__name__: kind for kind in (FlowMatchEulerDiscreteScheduler, DDPMScheduler)}
+    return kinds[name].from_pretrained(folder)
 
 
 @lru_cache(maxsize=2)
@@ -140,6 +149,7 @@ def save_generator(
     training: Mapping[str, Any],
     lineage: Lineage,
     *,
+    process: Process,
     half: bool = False,
 ) -> str:
     """Write a generator folder.
@@ -148,6 +158,7 @@ def save_generator(
         out: the claimed folder; not marked complete here.
         denoiser: weights to save (the moving average, usually).
         spec, scale, training, lineage: see ``Generator``.
+        process: what the weights were trained to tell.
         half: store the weights in 16 bits. They are loaded as 32 bits again.
 
     Returns:
@@ -156,7 +167,7 @@ def save_generator(
     scratch = out.temporary / "pipeline"
     network = Denoiser.from_config(denoiser.config)
     network.load_state_dict(denoiser.state_dict())
-    PairPipeline(network.half() if half else network, new_scheduler()()).save_pretrained(
+    PairPipeline(network.half() if half else network, process.scheduler()).save_pretrained(
         scratch, safe_serialization=True
     )
     hashes = {}

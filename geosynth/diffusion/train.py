@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -14,9 +14,10 @@ from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
 from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES, Recipe
 from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import DiffusionTask, Plan
-from geosynth.errors import TilesetError
+from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done
@@ -26,19 +27,20 @@ from geosynth.normalisation import Normalisation
 from geosynth.samples import Pair, TilesetDataset
 from geosynth.tileset import Tile, Tileset
 
-Recipe = Literal["default"]
-
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train: ``start`` is a generator folder, "base", or None for random weights."""
+    """What to train: ``start`` is a generator folder, "base", or None for random weights.
+
+    ``recipe`` is one of RECIPES; None takes that of ``start``, or the default.
+    """
 
     steps: int = 4000
     batch: int = 16
     learning_rate: float | None = None
     seed: int = 0
     start: str | None = None
-    recipe: Recipe = "default"
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,18 @@ def train_generator(
     where = choose_device(device)
     tileset = Tileset(tiles)
     start = None if request.start is None else load_generator(request.start)
-    train, held_out = tileset.select("train"), tileset.select("val")
+    recipe = _recipe(request, start)
+    request = replace(request, recipe=recipe)
+    # A network of one level cannot tell images without labels from pairs.
+    labelled = None if RECIPES[recipe].two_levels else True
+    train, held_out = tileset.select("train", labelled=labelled), tileset.select("val", labelled=labelled)
     if not train:
         raise TilesetError("has no training tiles", where=tileset.path, remedy="tile more scenes or change --split")
     if not any(tile.labelled for tile in train):
         raise TilesetError(
             "has no labelled training tile", where=tileset.path, remedy="give labels to: geosynth tile --labels"
         )
-    network = _network(tileset, start, request)
+    network = _network(tileset, start, recipe, request.seed)
     asked = {
         "command": "train",
         **asdict(request),
@@ -126,7 +132,8 @@ def _train(
     checkpoint_every: int,
 ) -> TrainSummary:
     spec = tileset.spec
-    plan = Plan(steps=request.steps, batch=request.batch, size=spec.tile_size, seed=request.seed)
+    recipe = request.recipe or DEFAULT_RECIPE
+    plan = Plan(steps=request.steps, batch=request.batch, size=spec.tile_size, seed=request.seed, recipe=recipe)
     # A warm start must not be shaken out of what it knows.
     rate = request.learning_rate or plan.learning_rate * (0.5 if start else 1)
     scale = BandScale(
@@ -158,7 +165,7 @@ def _train(
     )
     # Images of the val split chose nothing but were looked at; only what was learnt from counts as seen.
     summary: dict[str, Any] = {
-        "recipe": request.recipe,
+        "recipe": recipe,
         "steps": request.steps,
         "batch": request.batch,
         "learning_rate": rate,
@@ -173,7 +180,7 @@ def _train(
     lineage = Lineage.of((pair.tile for pair in pairs[0].pairs), spec.crs_name)
     if start is not None:
         lineage |= start.lineage
-    content_hash = save_generator(folder, task.average, spec, scale, summary, lineage)
+    content_hash = save_generator(folder, task.average, spec, scale, summary, lineage, process=task.recipe.process)
     (folder.state / CHECKPOINT).unlink(missing_ok=True)
     folder.finish()
     events.artifact(folder.path, "generator")
@@ -184,9 +191,24 @@ def _read(tileset: Tileset, tiles: tuple[Tile, ...], events: Events) -> TilesetD
     return TilesetDataset([Pair(tileset, tile) for tile in tiles], Normalisation.of(tileset.statistics), events=events)
 
 
-def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -> Denoiser:
+def _recipe(request: TrainRequest, start: Generator | None) -> str:
+    if start is None:
+        return request.recipe or DEFAULT_RECIPE
+    trained = next(
+        name for name, recipe in RECIPES.items() if recipe == Recipe(start.pipeline.process, start.pipeline.two_levels)
+    )
+    if request.recipe not in (None, trained):
+        raise ModelError(
+            f"was trained with recipe {trained}, which cannot go on as {request.recipe}",
+            where=request.start,
+            remedy=f"give --recipe {trained}, or train without --from",
+        )
+    return trained
+
+
+def _network(tileset: Tileset, start: Generator | None, recipe: str, seed: int) -> Denoiser:
     spec = tileset.spec
-    torch.manual_seed(mix_seed("weights", request.seed))
+    torch.manual_seed(mix_seed("weights", seed))
     if start is not None:
         network = adapt(start, spec, spec.tile_size)
     else:
@@ -196,6 +218,7 @@ def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -
             sample_size=spec.tile_size,
             # About 32 x 32 positions inside the network, whatever the tile: the cost of a step stays the same.
             patch=2 if spec.tile_size <= 96 else 4,
+            two_levels=RECIPES[recipe].two_levels,
         )
     if spec.tile_size % network.multiple:
         raise TilesetError(

@@ -14,7 +14,8 @@ from torch import Tensor
 from geosynth.diffusion.batches import Batch, Pairs, held_out_batch, training_batch
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
-from geosynth.diffusion.objective import mix, pair_loss, velocity
+from geosynth.diffusion.objective import pair_loss
+from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.noise import generator_for
 
 EMA_LIMIT = 0.9995
@@ -36,6 +37,7 @@ class Plan:
     mask_weight: float = 1.0
     clip: float = 1.0
     seed: int = 0
+    recipe: str = DEFAULT_RECIPE
 
 
 def learning_rate_at(step: int, plan: Plan) -> float:
@@ -65,6 +67,7 @@ class DiffusionTask(LightningModule):
         self.average = copy.deepcopy(denoiser).requires_grad_(False).eval()
         self.train_pairs, self.held_out = train, held_out
         self.scale, self.classes, self.plan = scale, classes, plan
+        self.recipe = RECIPES[plan.recipe]
 
     def loss(self, network: Denoiser, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask loss of a batch, scalars."""
@@ -74,15 +77,17 @@ class DiffusionTask(LightningModule):
         level = torch.cat(
             [image_level[:, None].expand(-1, bands), mask_level[:, None].expand(-1, network.mask_channels)], dim=1
         )[:, :, None, None]
-        predicted = network(mix(data, noise, level), image_level, mask_level)
+        process = self.recipe.process
+        predicted = network(process.mix(data, noise, level), image_level, mask_level)
         return pair_loss(
             predicted,
-            velocity(data, noise),
+            process.target(data, noise, level),
             batch.valid.to(self.device),
             batch.known.to(self.device),
             image_level,
             mask_level,
             bands,
+            process,
         )
 
     def training_step(self, _: Any, __: int) -> Tensor:
@@ -92,6 +97,7 @@ class DiffusionTask(LightningModule):
             self.train_pairs,
             self.scale,
             self.classes,
+            self.recipe,
             size=plan.size,
             batch=plan.batch,
             seed=plan.seed,
@@ -128,7 +134,9 @@ class DiffusionTask(LightningModule):
         for start in range(0, count, self.plan.batch):
             indices = range(start, min(start + self.plan.batch, count))
             generator = generator_for("held-out", self.plan.seed, start)
-            batch = held_out_batch(pairs, indices, self.scale, self.classes, size=self.plan.size, generator=generator)
+            batch = held_out_batch(
+                pairs, indices, self.scale, self.classes, self.recipe, size=self.plan.size, generator=generator
+            )
             losses = [value.float().cpu() for value in self.loss(self.average, batch)]
             total += torch.stack(losses) * len(indices)
         image, mask = (total / count).tolist()

@@ -5,10 +5,12 @@ import torch
 from geosynth.diffusion.batches import Batch, assemble, training_batch
 from geosynth.diffusion.codes import decode
 from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.process import RECIPES
 from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for
 from geosynth.samples import turn
 
+FLOW = RECIPES["flow"]
 SCALE = BandScale((128.0,), (64.0,), (0.0,), (255.0,))
 
 
@@ -28,7 +30,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 def batch_of(step: int, rank: int = 0, size: int = 8) -> Batch:
-    return training_batch(Random(), SCALE, 4, size=size, batch=6, seed=1, step=step, rank=rank)
+    return training_batch(Random(), SCALE, 4, FLOW, size=size, batch=6, seed=1, step=step, rank=rank)
 
 
 def test_a_batch_is_a_pure_function_of_seed_step_and_rank() -> None:
@@ -59,7 +61,7 @@ def test_the_eight_turns_differ_and_keep_the_pixels() -> None:
 def test_an_unlabelled_tile_gets_a_mask_of_pure_noise_and_teaches_its_image(draw: int) -> None:
     masks = np.full((8, 8, 8), UNKNOWN, np.uint8)
     images = np.zeros((8, 1, 8, 8), np.uint8)
-    batch = assemble(images, np.ones((8, 8, 8), bool), masks, SCALE, 4, generator_for("test", draw))
+    batch = assemble(images, np.ones((8, 8, 8), bool), masks, SCALE, 4, FLOW, generator_for("test", draw))
     assert not batch.known.any()
     assert bool((batch.mask_level == 1).all())
     assert bool((batch.image_level > 0).all())
@@ -69,7 +71,7 @@ def test_nodata_is_neither_valid_nor_known() -> None:
     valid = np.ones((1, 4, 4), bool)
     valid[0, 0] = False
     zeros = np.zeros((1, 4, 4), np.uint8)
-    batch = assemble(zeros[:, None], valid, zeros, SCALE, 4, generator_for("test", 0))
+    batch = assemble(zeros[:, None], valid, zeros, SCALE, 4, FLOW, generator_for("test", 0))
     assert not batch.valid[0, 0].any()
     assert not batch.known[0, 0].any()
     assert batch.known[0, 1:].all()

@@ -1,44 +1,74 @@
+from __future__ import annotations
+
+import pytest
 import torch
 
-from geosynth.diffusion.objective import QUESTIONS, draw_levels, mix, pair_loss, velocity
+from geosynth.diffusion.objective import QUESTIONS, draw_levels, pair_loss
+from geosynth.diffusion.process import RECIPES, Process
 
 
-def test_levels_ask_the_three_questions_in_their_shares() -> None:
-    image, mask = draw_levels(8000, torch.Generator().manual_seed(0))
-    for level in (image, mask):
-        assert bool(((level >= 0) & (level <= 1)).all())
-    share = {
-        "joint": float((image == mask).float().mean()),
-        "image": float((mask == 0).float().mean()),
-        "mask": float((image == 0).float().mean()),
+@pytest.mark.parametrize("process", [Process(), RECIPES["v"].process])
+def test_questions_are_asked_in_their_shares(process: Process) -> None:
+    image, mask = draw_levels(8000, process, torch.Generator().manual_seed(0))
+    shares = {
+        "joint": image == mask,
+        "image": mask == 0,
+        "mask": image == 0,
+        "image alone": (mask == 1) & (image != 1),
+        "mask alone": (image == 1) & (mask != 1),
     }
-    for question, expected in share.items():
-        assert abs(expected - QUESTIONS[question]) < 0.02
-    assert not bool(((image == 0) & (mask == 0)).any())  # a pair that is all given teaches nothing
+    for name, asked in shares.items():
+        assert asked.float().mean() == pytest.approx(QUESTIONS[name], abs=0.02), name
+    assert sum(QUESTIONS.values()) == pytest.approx(1)
+    assert min(image.min(), mask.min()) >= 0
+    assert max(image.max(), mask.max()) <= 1
 
 
-def test_following_the_velocity_from_noise_ends_at_the_data() -> None:
-    data, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
-    assert torch.equal(mix(data, noise, torch.zeros(2)), data)
-    assert torch.equal(mix(data, noise, torch.ones(2)), noise)
-    assert torch.allclose(noise - velocity(data, noise), data, atol=1e-6)
+def test_one_level_for_both_sides() -> None:
+    image, mask = draw_levels(100, RECIPES["satsynth"].process, torch.Generator().manual_seed(0), two_levels=False)
+    assert torch.equal(image, mask)
+    assert image.min() > 0
 
 
-def test_loss_is_off_where_nothing_is_known_and_on_a_given_side() -> None:
-    target = torch.zeros(2, 5, 4, 4)
-    prediction = target.clone()
-    valid = torch.ones(2, 4, 4, dtype=torch.bool)
-    known = valid.clone()
-    valid[:, 0], known[:, 1] = False, False
-    prediction[:, :3, 0] = 100.0  # nodata rows of the image
-    prediction[:, 3:, 1] = 100.0  # unlabelled rows of the mask
-    prediction[0, 3:] = 100.0  # the given mask of the first pair
-    prediction[1, :3] = 100.0  # the given image of the second pair
-    image_level, mask_level = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
-    image, mask = pair_loss(prediction, target, valid, known, image_level, mask_level, bands=3)
-    assert image == 0
-    assert mask == 0
-    prediction[0, 0, 2, 2] = 3.0
-    image, mask = pair_loss(prediction, target, valid, known, image_level, mask_level, bands=3)
-    assert torch.isclose(image, torch.tensor(9.0 / (3 * 12)))
-    assert mask == 0
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_target_leads_back_to_the_data(recipe: str) -> None:
+    process = RECIPES[recipe].process
+    data, noise = torch.randn(2, 8, 3, 4, 4)
+    level = torch.full((8,), 0.4)
+    state, target = process.mix(data, noise, level), process.target(data, noise, level)
+    signal, share = process.shares(torch.tensor(0.4))
+    back = {
+        "flow": state - share * target,
+        "epsilon": (state - share * target) / signal,
+        "v_prediction": signal * state - share * target,
+    }[process.prediction]
+    assert torch.allclose(back, data, atol=1e-4)
+
+
+def test_loss_counts_only_what_is_asked_for_and_known() -> None:
+    target = torch.zeros(4, 5, 2, 2)
+    prediction = torch.ones(4, 5, 2, 2)
+    valid = torch.ones(4, 2, 2, dtype=torch.bool)
+    known = torch.ones(4, 2, 2, dtype=torch.bool)
+    image_level = torch.tensor([0.5, 0.5, 0.0, 0.5])
+    mask_level = torch.tensor([0.5, 0.0, 0.5, 1.0])
+    known[3] = False  # an unlabelled tile
+    prediction[2, :3] = 100.0  # given image: no loss
+    prediction[1, 3:] = 100.0  # given mask: no loss
+    prediction[3, 3:] = 100.0  # unknown mask: no loss
+    image, mask = pair_loss(prediction, target, valid, known, image_level, mask_level, 3, Process())
+    assert image == pytest.approx(1.0)
+    assert mask == pytest.approx(1.0)
+    valid[0, 0, 0] = False
+    prediction[0, :3, 0, 0] = 100.0  # nodata: no loss
+    image, mask = pair_loss(prediction, target, valid, known, image_level, mask_level, 3, Process())
+    assert image == pytest.approx(1.0)
+
+
+def test_weights_of_levels_reach_the_loss() -> None:
+    process = RECIPES["v"].process
+    level = torch.tensor([0.9, 0.2])
+    target, on = torch.zeros(2, 2, 2, 2), torch.ones(2, 2, 2, dtype=torch.bool)
+    image, mask = pair_loss(torch.ones(2, 2, 2, 2), target, on, on, level, level.flip(0), 1, process)
+    assert image == pytest.approx(float(process.weight(level).mean()))
+    assert mask == pytest.approx(float(process.weight(level).mean()))
