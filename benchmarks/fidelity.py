@@ -4,8 +4,9 @@
     python benchmarks/fidelity.py TILES --segmenter SEGMENTER [--generator MODEL] SYNTHETIC...
 
 TILES is the real tileset (labels and a val split), SEGMENTER one trained on it alone. The reference is a sample of its
-training tiles. First row: real val tiles against them. Second, where there are enough: training tiles that are not in
-the reference, so that place plays no part and only the sample size is left. All rows have equally many tiles.
+training tiles. First row: real val tiles, of another place. Second, where there are enough: training tiles outside the
+reference, so that place plays no part and only the sample size is left (the segmenter was trained on these, so it
+agrees with them too well). Good synthetic tiles come near the second row. All rows have equally many tiles.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def agreed(found: Agreement | None) -> str:
 
 COLUMNS: dict[str, Callable[[Fidelity], str]] = {
     "KID ↓": lambda row: f"{row.kid.value:.3f} ± {row.kid.standard_error:.3f}",
-    "FID ↓": lambda row: number(row.fid, 1),
+    "FID ↓": lambda row: number(row.fid),
     "precision ↑": lambda row: number(row.neighbourhoods.precision, 2),
     "recall ↑": lambda row: number(row.neighbourhoods.recall, 2),
     "density ↑": lambda row: number(row.neighbourhoods.density, 2),
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     torch.set_num_threads(given.threads)
     try:
         rows, names = measured(given)

@@ -1,0 +1,245 @@
+"""Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
+
+    python benchmarks/ablation.py objective sampling guidance labels network --data DIR --work DIR
+
+Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
+Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
+what is done: run the same command again to go on. Tables go to stdout, as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ablation_data import dubai_tiles, world_tiles, yardstick_segmenter
+from ablation_training import Network, Run, train
+
+from geosynth.diffusion.generate import generate
+from geosynth.diffusion.request import GenerateRequest
+from geosynth.evaluation.yardstick import Yardstick
+from geosynth.events import Events
+from geosynth.segmentation.segmenter import load_segmenter
+from geosynth.tileset import Tileset
+
+COUNT = 400
+"""Pairs that are made, and tiles they are compared with."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a generator is asked: in how many evaluations, by which sampler, how guided, and what is given."""
+
+    sampler: str
+    steps: int
+    guidance: float = 1.0
+    question: str = "joint"
+
+    @property
+    def name(self) -> str:
+        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}"
+
+
+SEEDS = range(3)
+RECIPES = ("flow", "v", "satsynth")
+MANY = {"flow": Sampling("dpm", 50), "v": Sampling("dpm", 50), "satsynth": Sampling("ddpm", 250)}
+"""As many evaluations as bring nothing more, or nearly so: what is compared is what was learnt."""
+FEW = {
+    "flow": [Sampling(name, steps) for name in ("euler", "dpm") for steps in (5, 10, 20, 50)],
+    "v": [Sampling(name, steps) for name in ("ddim", "dpm") for steps in (5, 10, 20, 50)],
+    "satsynth": [Sampling(name, steps) for name in ("ddim", "dpm") for steps in (10, 20, 50)]
+    + [Sampling("ddpm", steps) for steps in (50, 250, 1000)],
+}
+GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
+LABELS = ((0.02, False), (0.02, True), (0.1, False), (0.1, True), (1.0, False))
+NETWORKS = {
+    Network(): 4000,
+    Network(attention=(False, False, False)): 4600,
+    Network(attention=(False, True, True)): 3000,
+    Network(patch=1): 1100,
+    Network(patch=4, widths=(64, 96), attention=(False, True)): 9000,
+}
+"""Networks and the steps they get, so that all train equally long."""
+
+
+class Lab:
+    """Tiles, yardsticks and what was measured already, in one folder."""
+
+    def __init__(self, data: Path | None, work: Path) -> None:
+        self.data, self.work = data, work
+        self._yardsticks: dict[str, Yardstick] = {}
+
+    def tiles(self, name: str) -> Path:
+        folder = self.work / name
+        if (folder / "tiles" / "tileset.json").is_file():
+            return folder / "tiles"
+        if name == "world":
+            return world_tiles(folder, Events())
+        if self.data is None:
+            raise SystemExit("--data is needed for Dubai")
+        return dubai_tiles(self.data, folder, Events())
+
+    def yardstick(self, name: str) -> Yardstick:
+        if name not in self._yardsticks:
+            segmenter = load_segmenter(yardstick_segmenter(self.tiles(name), self.work / name, Events()), "cpu")
+            self._yardsticks[name] = Yardstick(Tileset(self.tiles(name)), segmenter, None, COUNT, Events())
+        return self._yardsticks[name]
+
+    def measured(self, run: Run, asked: Sampling) -> dict[str, float]:
+        """Numbers of one generator asked in one way; made once, then read."""
+        kept = self.work / "measured" / run.name / f"{asked.name}.json"
+        if kept.is_file():
+            content: dict[str, float] = json.loads(kept.read_text())
+            return content
+        model = train(run, self.tiles(run.data), self.work)
+        out = self.work / "made" / run.name / asked.name
+        given = {"image": {"masks_from": (str(self.tiles(run.data)),)}}.get(asked.question, {})
+        request = GenerateRequest(
+            count=COUNT, seed=1, steps=asked.steps, guidance=asked.guidance, sampler=asked.sampler, block=16, **given
+        )
+        start = time.process_time()
+        generate(model, request, out, Events(), rerun="resume", device="cpu")
+        seconds = time.process_time() - start
+        found = self.yardstick(run.data).measure(Tileset(out), Events())
+        agreed = found.segmenter_agreement
+        content = {
+            "kid": found.kid.value,
+            "fid": found.fid,
+            "coverage": found.neighbourhoods.coverage,
+            "recall": found.neighbourhoods.recall,
+            "classes": found.class_variation,
+            "sizes": found.component_distance or 0.0,
+            "agreement": agreed.made if agreed else 0.0,
+            "seconds": seconds / COUNT,
+        }
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(content))
+        print(run.name, asked.name, {name: round(value, 4) for name, value in content.items()}, flush=True)
+        return content
+
+    def floor(self, name: str) -> dict[str, float]:
+        """What real val tiles get."""
+        found = self.yardstick(name).floor
+        agreed = found.segmenter_agreement
+        return {
+            "kid": found.kid.value,
+            "fid": found.fid,
+            "coverage": found.neighbourhoods.coverage,
+            "recall": found.neighbourhoods.recall,
+            "classes": found.class_variation,
+            "sizes": found.component_distance or 0.0,
+            "agreement": agreed.made if agreed else 0.0,
+        }
+
+
+COLUMNS = {
+    "KID ↓": "kid",
+    "FID ↓": "fid",
+    "coverage ↑": "coverage",
+    "recall ↑": "recall",
+    "class shares off ↓": "classes",
+    "area sizes off ↓": "sizes",
+    "agreement ↑": "agreement",
+    "CPU s a pair": "seconds",
+}
+
+
+def shown(values: Sequence[float]) -> str:
+    """Mean and, of several seeds, standard error."""
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
+
+
+def table(title: str, floor: dict[str, float], rows: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown: a row an entry, each the mean over its seeds; real val tiles first."""
+    entries = {"real val tiles": [floor], **rows}
+    lines = [f"**{title}** ({COUNT} tiles a side)", "", "| | seeds | " + " | ".join(COLUMNS) + " |"]
+    lines.append("|---|---|" + "---|" * len(COLUMNS))
+    for name, found in entries.items():
+        cells = [shown([one[key] for one in found]) if key in found[0] else "–" for key in COLUMNS.values()]
+        lines.append(f"| {name} | {len(found) if name in rows else '–'} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def objective(lab: Lab) -> str:
+    runs = {recipe: [Run("world", recipe, seed) for seed in SEEDS] for recipe in RECIPES}
+    rows = {
+        f"{recipe}, {MANY[recipe].sampler} {MANY[recipe].steps}": [
+            lab.measured(run, MANY[recipe]) for run in runs[recipe]
+        ]
+        for recipe in RECIPES
+    }
+    return table("What is predicted, at equal training compute", lab.floor("world"), rows)
+
+
+def sampling(lab: Lab) -> str:
+    rows = {
+        f"{recipe}, {asked.sampler}, {asked.steps} evaluations": [
+            lab.measured(Run("world", recipe, seed), asked) for seed in (SEEDS if asked.steps <= 50 else SEEDS[:1])
+        ]
+        for recipe in RECIPES
+        for asked in FEW[recipe]
+    }
+    return table("Quality against network evaluations", lab.floor("world"), rows)
+
+
+def guidance(lab: Lab) -> str:
+    rows = {
+        f"{'new pairs' if question == 'joint' else 'images for real masks'}, guidance {strength:g}": [
+            lab.measured(Run("world", "flow", seed), Sampling("dpm", 20, strength, question)) for seed in SEEDS
+        ]
+        for question in ("joint", "image")
+        for strength in GUIDANCES
+    }
+    return table("Guidance (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
+
+
+def labels(lab: Lab) -> str:
+    rows = {}
+    for question in ("joint", "image"):
+        for share, unlabelled in LABELS:
+            runs = [Run("dubai", "flow", seed, labels=share, unlabelled=unlabelled) for seed in SEEDS[:2]]
+            name = f"{'new pairs' if question == 'joint' else 'images for real masks'}, {share:.0%} of the labels"
+            name += ", other tiles as images" if unlabelled else ", nothing else" if share < 1 else ""
+            rows[name] = [lab.measured(run, Sampling("dpm", 20, 1.0, question)) for run in runs]
+    return table("Tiles without labels (Dubai)", lab.floor("dubai"), rows)
+
+
+def network(lab: Lab) -> str:
+    rows = {
+        f"{shape.name}, {steps} steps": [lab.measured(Run("world", steps=steps, network=shape), Sampling("dpm", 20))]
+        for shape, steps in NETWORKS.items()
+    }
+    return table("Networks that train equally long", lab.floor("world"), rows)
+
+
+def main() -> None:
+    parts: dict[str, Callable[[Lab], str]] = {
+        "objective": objective,
+        "sampling": sampling,
+        "guidance": guidance,
+        "labels": labels,
+        "network": network,
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=parts)
+    parser.add_argument("--data", type=Path, help="folder of landcover_dubai/, for labels")
+    parser.add_argument("--work", type=Path, required=True)
+    args: Any = parser.parse_args()
+    torch.set_num_threads(1)
+    lab = Lab(args.data, args.work)
+    tables = [parts[name](lab) for name in args.parts]
+    print("\n" + "\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()

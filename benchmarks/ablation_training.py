@@ -1,0 +1,114 @@
+"""One generator of an ablation: what it learns from, how, and with which network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ablation_data import SIDE
+from numpy.typing import NDArray
+
+from geosynth.diffusion.codes import bit_count
+from geosynth.diffusion.denoiser import Denoiser
+from geosynth.diffusion.generator import save_generator
+from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.process import RECIPES
+from geosynth.diffusion.training import DiffusionTask, Plan
+from geosynth.events import Events
+from geosynth.fitting import fit
+from geosynth.folders import claim
+from geosynth.legend import UNKNOWN
+from geosynth.lineage import Lineage
+from geosynth.noise import mix_seed
+from geosynth.normalisation import Normalisation
+from geosynth.samples import Pair, TilesetDataset
+from geosynth.tileset import Tileset
+
+
+@dataclass(frozen=True)
+class Network:
+    """Size of the denoiser: pixels folded into channels, channels and attention of its levels."""
+
+    patch: int = 2
+    widths: tuple[int, ...] = (48, 64, 96)
+    attention: tuple[bool, ...] = (False, False, True)
+
+    @property
+    def name(self) -> str:
+        """As in ``p2 48.64.96 a3``: patch, widths, levels with attention."""
+        levels = "".join(str(level) for level, on in enumerate(self.attention, 1) if on)
+        return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One generator. ``labels`` is the share of tiles with labels; the others are left out unless ``unlabelled``."""
+
+    data: str
+    recipe: str = "flow"
+    seed: int = 0
+    steps: int = 4000
+    labels: float = 1.0
+    unlabelled: bool = False
+    network: Network = Network()
+
+    @property
+    def name(self) -> str:
+        network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
+        share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
+        return f"{self.data}-{self.recipe}{network}{share}-s{self.seed}"
+
+
+class Unlabelled:
+    """Pairs, with the labels of some hidden."""
+
+    def __init__(self, pairs: TilesetDataset, labelled: NDArray[np.bool_]) -> None:
+        self.pairs, self.labelled = pairs, labelled
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def raw(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
+        image, valid, mask = self.pairs.raw(index)
+        return image, valid, mask if self.labelled[index] else np.full_like(mask, UNKNOWN)
+
+
+def train(run: Run, tiles: Path, work: Path) -> Path:
+    """The generator folder of a run, trained now or earlier."""
+    out = work / "models" / run.name
+    if (out / "geosynth.json").is_file():
+        return out
+    tileset = Tileset(tiles)
+    spec, recipe = tileset.spec, RECIPES[run.recipe]
+    known = [Pair(tileset, tile) for tile in tileset.select("train", labelled=True)]
+    order = np.random.default_rng(run.seed).permutation(len(known))
+    keeps = np.zeros(len(known), bool)
+    keeps[order[: round(run.labels * len(known))]] = True
+    if not run.unlabelled:
+        known, keeps = [pair for pair, kept in zip(known, keeps, strict=True) if kept], keeps[keeps]
+    other = [Pair(tileset, tile) for tile in tileset.select("val", labelled=True)]
+    values = Normalisation.of(tileset.statistics)
+    scale = BandScale(*(tuple(getattr(b, n) for b in tileset.statistics) for n in ("mean", "std", "min", "max")))
+    torch.manual_seed(mix_seed("weights", run.seed))
+    network = Denoiser(
+        image_channels=len(spec.bands),
+        mask_channels=bit_count(len(spec.legend)),
+        sample_size=SIDE,
+        patch=run.network.patch,
+        widths=run.network.widths,
+        attention=run.network.attention,
+        layers=1,
+        two_levels=recipe.two_levels,
+    )
+    plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe)
+    pairs = Unlabelled(TilesetDataset(known, values), keeps)
+    task = DiffusionTask(network, pairs, TilesetDataset(other, values), scale, len(spec.legend), plan, keeps)
+    fit(task, {}, work / "state" / run.name, Events(), [], steps=plan.steps, precision="bf16", clip=plan.clip)
+    with claim(out, {"run": run.name}, "overwrite") as folder:
+        training = {"recipe": run.recipe, "steps": run.steps, "batch": plan.batch, "seed": run.seed}
+        save_generator(folder, task.average, spec, scale, training, Lineage(), process=recipe.process)
+        folder.finish()
+    return out

@@ -1,0 +1,307 @@
+"""One yardstick for synthetic tiles: a sample of real training tiles, and how real held-out tiles come out against it.
+
+Every number depends on the number of tiles, so all that is compared is measured on equally many: one yardstick, several
+tilesets. What held-out real tiles get is the floor: they are real, from another place, and no copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosynth.diffusion.generator import Generator
+from geosynth.errors import ModelError, TilesetError
+from geosynth.evaluation.agreement import STEPS, Agreement, agreement, generator_confusion, segmenter_confusion
+from geosynth.evaluation.distances import (
+    COVERAGE_NEIGHBOURS,
+    KernelDistance,
+    Neighbourhoods,
+    frechet_distance,
+    kernel_distance,
+    neighbourhoods,
+)
+from geosynth.evaluation.features import Features, FeatureSpace, dataset_features
+from geosynth.evaluation.fidelity import copy_check, total_variation
+from geosynth.evaluation.layout import (
+    adjacency,
+    borders,
+    class_shares,
+    component_sizes,
+    divergence,
+    mean_size_distance,
+    size_distance,
+)
+from geosynth.events import Events
+from geosynth.samples import Pair, TilesetDataset, check_compatible
+from geosynth.segmentation.segmenter import Segmenter
+from geosynth.tileset import Split, Tile, Tileset
+
+LIMIT = 1000
+"""Most tiles that are compared on either side."""
+
+FID_DIMENSIONS = 64
+"""Most principal components that FID compares; fewer with few tiles, see ``fid_dimensions``."""
+
+WHOLE = 0.95
+"""Share of valid pixels below which a tile is left out: generators leave no holes, so holes would count as a flaw."""
+
+_FEWEST = COVERAGE_NEIGHBOURS + 3
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How ``tiles`` tiles compare with equally many real training tiles. Smaller is better unless said otherwise.
+
+    Attributes:
+        tiles: sample size N of everything but the copy check.
+        kid: KID of segmenter features; 0 on average for unseen tiles of the same kind.
+        fid: FID of the first ``fid_dimensions`` principal components of these features, in units of the variance of
+            real tiles in all dimensions; never 0, see the floor.
+        fid_dimensions: see ``fid_dimensions()``.
+        neighbourhoods: precision, recall, density, coverage in feature space; larger is better.
+        class_divergence: Jensen–Shannon divergence (bits, 0..1) of the class shares.
+        class_variation: share of pixels that would have to change class, 0..1.
+        adjacency_divergence: the same divergence for pairs of neighbouring pixels.
+        border_divergence: for pairs of different classes alone: which classes meet; None where no classes meet.
+        component_distance: by how many doublings connected areas differ in size, mean over the classes in both.
+        component_distances: the same a class, in legend order; None for a class that one side lacks.
+        segmenter_agreement: of a real-trained segmenter's mask for the image with the pair's, beside real pairs'.
+        generator_agreement: the same for the generator's own mask for the image; None without one that answers that.
+        copy_ratio: median distance of generated images to their nearest training tile, over that of held-out ones;
+            about 1 is good, far below 1 are copies; None without generated images or held-out tiles.
+        share_nearer: share of generated images that come suspiciously near a training tile; about 0.01 is normal.
+    """
+
+    tiles: int
+    kid: KernelDistance
+    fid: float
+    fid_dimensions: int
+    neighbourhoods: Neighbourhoods
+    class_divergence: float | None
+    class_variation: float
+    adjacency_divergence: float | None
+    border_divergence: float | None
+    component_distance: float | None
+    component_distances: tuple[float | None, ...]
+    segmenter_agreement: Agreement | None
+    generator_agreement: Agreement | None
+    copy_ratio: float | None
+    share_nearer: float | None
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """JSON values; what is a class's by its name."""
+        content = asdict(self)
+        content["component_distances"] = dict(zip(names, self.component_distances, strict=True))
+        for name in ("segmenter_agreement", "generator_agreement"):
+            found: Agreement | None = getattr(self, name)
+            content[name] = None if found is None else found.to_json()
+        return content
+
+
+def fid_dimensions(tiles: int) -> int:
+    """Principal components for FID with this many tiles: four tiles a dimension or more, so that covariances hold."""
+    return min(FID_DIMENSIONS, tiles // 4)
+
+
+def usable(tileset: Tileset, split: Split | None = None) -> tuple[Tile, ...]:
+    """Tiles that can be compared: labelled, not rejected, without large holes."""
+    return tuple(tile for tile in tileset.select(split, labelled=True) if tile.valid_fraction >= WHOLE)
+
+
+def common_count(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -> int:
+    """The largest number of tiles that training, held-out tiles and every one of ``others`` can give.
+
+    Raises:
+        TilesetError: one has too few; the message names it.
+    """
+    sizes = [(real, len(usable(real, "train")), "training"), (real, len(_held_out(real)), "held-out (val or test)")]
+    sizes += [(other, len(usable(other)), "synthetic") for other in others]
+    for tileset, size, kind in sizes:
+        if size < _FEWEST:
+            raise TilesetError(
+                f"{size} labelled {kind} tiles with data nearly everywhere, too few to compare",
+                where=tileset.path,
+                remedy=f"give a tileset with at least {_FEWEST}",
+            )
+    return min(limit, *(size for _, size, _ in sizes))
+
+
+def _held_out(real: Tileset) -> tuple[Tile, ...]:
+    # Not the test split where it can be helped: whoever tunes by these numbers must not have seen it.
+    return usable(real, "val") or usable(real, "test")
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What is known of one sample of tiles."""
+
+    features: Features
+    masks: NDArray[np.uint8]
+    segmented: NDArray[np.int64]
+    generated: NDArray[np.int64] | None
+
+
+class Yardstick:
+    """Measures tilesets against the training tiles of a real one.
+
+    Args:
+        real: split=train is what is compared with; val (else test) gives the floor and calibrates agreement.
+        segmenter: trained on real tiles alone; its encoder gives the features.
+        generator: asked for masks too, when it can answer; None leaves that out.
+        count: tiles a side, evenly spread over each index; see ``common_count``.
+        events: told the progress, asked whether to stop.
+        steps: network evaluations a mask that the generator is asked for.
+
+    Attributes:
+        floor: what the held-out real tiles get.
+        held_out_split: val, or test where there is no val.
+
+    Raises:
+        ModelError: a model does not fit the tiles, or the segmenter was trained on synthetic ones.
+        TilesetError: too few tiles, or one cannot be read.
+    """
+
+    def __init__(
+        self,
+        real: Tileset,
+        segmenter: Segmenter,
+        generator: Generator | None,
+        count: int,
+        events: Events,
+        *,
+        steps: int = STEPS,
+    ) -> None:
+        check_models(real, segmenter, generator)
+        if count > common_count(real, (), count):
+            raise TilesetError(f"has not {count} tiles in both splits", where=real.path, remedy="compare fewer tiles")
+        self.real, self.segmenter, self.count, self.steps = real, segmenter, count, steps
+        self.generator = generator if generator is not None and generator.pipeline.two_levels else None
+        dataset = self._dataset(real, usable(real, "train"))
+        self._reference = {pair.tile.id for pair in dataset.pairs}
+        self._features, self._masks = dataset_features(segmenter, dataset, events), _masks(dataset)
+        self._space = FeatureSpace.fit(self._features)
+        held_out = _held_out(real)
+        self.held_out_split = held_out[0].split
+        self._held_out = self._measured(real, held_out, events)
+        self.floor = self._compared(self._held_out, copy_ratio=1.0, share_nearer=None)
+
+    def measure(self, synthetic: Tileset, events: Events) -> Fidelity:
+        """The same numbers for a synthetic tileset (any split).
+
+        Raises:
+            TilesetError: it does not go with the real one, has too few tiles, or one cannot be read.
+        """
+        check_compatible(self.real, synthetic)
+        if common_count(self.real, [synthetic], self.count) < self.count:
+            raise TilesetError(
+                f"has fewer than {self.count} labelled tiles", where=synthetic.path, remedy="compare fewer tiles"
+            )
+        sample = self._measured(synthetic, usable(synthetic), events)
+        check = copy_check(self.real, synthetic, events)
+        ratio = None
+        if check is not None and len(check.held_out) and np.median(check.held_out) > 0:
+            ratio = float(np.median(check.distances) / np.median(check.held_out))
+        return self._compared(sample, copy_ratio=ratio, share_nearer=None if check is None else check.share_nearer)
+
+    def other_training_tiles(self, events: Events) -> Fidelity | None:
+        """What training tiles outside the reference get: a floor without a change of place; None with too few."""
+        others = [tile for tile in usable(self.real, "train") if tile.id not in self._reference]
+        if len(others) < self.count:
+            return None
+        return self._compared(self._measured(self.real, others, events), copy_ratio=None, share_nearer=None)
+
+    def _dataset(self, tileset: Tileset, tiles: Sequence[Tile]) -> TilesetDataset:
+        spread = [tiles[position * len(tiles) // self.count] for position in range(self.count)]
+        return TilesetDataset([Pair(tileset, tile) for tile in spread], self.segmenter.spec.normalisation)
+
+    def _measured(self, tileset: Tileset, tiles: Sequence[Tile], events: Events) -> _Measured:
+        dataset = self._dataset(tileset, tiles)
+        asked = self.generator
+        return _Measured(
+            dataset_features(self.segmenter, dataset, events),
+            _masks(dataset),
+            segmenter_confusion(self.segmenter, dataset, events),
+            None if asked is None else generator_confusion(asked, dataset, events, steps=self.steps),
+        )
+
+    def _compared(self, sample: _Measured, *, copy_ratio: float | None, share_nearer: float | None) -> Fidelity:
+        classes, dimensions = len(self.real.spec.legend), fid_dimensions(self.count)
+        ours, theirs = self._space.scaled(self._features), self._space.scaled(sample.features)
+        projected = [self._space.projected(features, dimensions) for features in (self._features, sample.features)]
+        shares = [class_shares(masks, classes) for masks in (self._masks, sample.masks)]
+        neighbours = [adjacency(masks, classes) for masks in (self._masks, sample.masks)]
+        sizes = [component_sizes(masks, classes) for masks in (self._masks, sample.masks)]
+        apart = tuple(size_distance(one, other) for one, other in zip(*sizes, strict=True))
+        real = self._held_out
+        return Fidelity(
+            tiles=self.count,
+            kid=kernel_distance(ours, theirs),
+            fid=frechet_distance(projected[0], projected[1]),
+            fid_dimensions=dimensions,
+            neighbourhoods=neighbourhoods(ours, theirs),
+            class_divergence=divergence(shares[0], shares[1]),
+            class_variation=total_variation(shares[0], shares[1]),
+            adjacency_divergence=divergence(neighbours[0], neighbours[1]),
+            border_divergence=divergence(borders(neighbours[0]), borders(neighbours[1])),
+            component_distance=mean_size_distance(apart),
+            component_distances=apart,
+            segmenter_agreement=agreement(sample.segmented, real.segmented),
+            generator_agreement=None
+            if sample.generated is None or real.generated is None
+            else agreement(sample.generated, real.generated),
+            copy_ratio=copy_ratio,
+            share_nearer=share_nearer,
+        )
+
+
+def measure(
+    real: Tileset,
+    synthetic: Tileset,
+    segmenter: Segmenter,
+    generator: Generator | None,
+    events: Events,
+    *,
+    steps: int = STEPS,
+) -> Fidelity:
+    """One synthetic tileset on a ``Yardstick`` of its own, which raises the same; to compare several, share one."""
+    count = common_count(real, [synthetic])
+    return Yardstick(real, segmenter, generator, count, events, steps=steps).measure(synthetic, events)
+
+
+def check_models(real: Tileset, segmenter: Segmenter, generator: Generator | None) -> None:
+    """Raise ModelError unless the models fit the tileset and the segmenter was trained on real tiles alone."""
+    made = segmenter.training.get("pairs", {}).get("synthetic", 0)
+    if made:
+        raise ModelError(
+            f"the segmenter was trained on {made} synthetic pairs, which it would take for real",
+            remedy="train one on the real tileset alone: geosynth segment TILES --out SEGMENTER",
+        )
+    asked = _kind(real.spec)
+    for name, spec in (("segmenter", segmenter.spec), ("generator", None if generator is None else generator.spec)):
+        if spec is not None and _kind(spec) != asked:
+            raise ModelError(
+                f"its bands, classes or pixels are not those the {name} was trained on",
+                where=real.path,
+                remedy=f"use a {name} trained on this tileset",
+            )
+    if generator is not None and generator.spec.tile_size != real.spec.tile_size:
+        raise ModelError(
+            f"tiles of {real.spec.tile_size} px, the generator makes {generator.spec.tile_size} px",
+            where=real.path,
+            remedy="use a generator trained on this tileset",
+        )
+
+
+def _kind(spec: Any) -> tuple[Any, ...]:
+    return (
+        [(band.name, band.dtype) for band in spec.bands],
+        [(entry.id, entry.name) for entry in spec.legend.classes],
+    )
+
+
+def _masks(dataset: TilesetDataset) -> NDArray[np.uint8]:
+    return np.stack([dataset.raw(index)[2] for index in range(len(dataset))])
