@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosynth.legend import UNKNOWN
-from geosynth.rasters import gdal_session
+from geosynth.rasters import gdal_session, read_tags
 from geosynth.scenes.blocks import Lattice
 from geosynth.scenes.burning import open_labels
 from geosynth.scenes.labels import Codes, Labels
+from geosynth.scenes.origins import image_origin, labels_origin, synthetic_side
 from geosynth.scenes.source import SceneInfo, open_scene
 from geosynth.scenes.splits import SceneSplits
 from geosynth.tileset import Split, TileSpec
@@ -120,6 +121,8 @@ def _tiles(piece: Piece, dropped: Counter[str]) -> Iterator[EncodedTile]:
     with open_labels(scene.labels, piece.codes, lattice.grid) as label_reader:
         masks = label_reader.read(*window)
     masks[~valids] = UNKNOWN
+    image_from, mask_from = image_origin(scene.info.path), labels_origin(scene.labels)
+    placement: Any = read_tags(scene.info.path).get("GEOSYNTH_PLACEMENT", "real")
     for number, split in enumerate(split for line in piece.splits for split in line):
         if split is None:
             continue
@@ -134,15 +137,16 @@ def _tiles(piece: Piece, dropped: Counter[str]) -> Iterator[EncodedTile]:
             dropped["empty"] += 1
             continue
         place = (top + down * stride, left + across * stride, size, size)
+        origin = mask_from if (mask != UNKNOWN).any() else "none"
         tags = {
-            "GEOSYNTH_SYNTHETIC": "none",
+            "GEOSYNTH_SYNTHETIC": synthetic_side(image_from, origin),
             "GEOSYNTH_SCENE": name,
             "GEOSYNTH_WINDOW": " ".join(map(str, place)),
         }
         yield encode_tile(
             spec, tile_id, lattice.grid.window(*place), image, valid, mask, tags,
             split=split, scene=name, row=place[0], col=place[1],
-            image_origin="real", mask_origin="human" if (mask != UNKNOWN).any() else "none", placement="real",
+            image_origin=image_from, mask_origin=origin, placement=placement,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ DESCRIPTIONS = {
     "generator": "geosynth.json",
     "segmenter": "segmenter.json",
     "report": "report.html",
+    "whole scene": "scene.json",
 }
 """The file of each kind of folder. It is written last, so where it is the rest is there."""
 
@@ -28,11 +29,13 @@ _MADE_BY = {
     "generator": ("train",),
     "segmenter": ("segment",),
     "report": ("evaluate",),
+    "whole scene": ("generate",),
 }
 
 
 def kind_of(folder: Path) -> str | None:
-    """What a folder is: "tileset", "generator", "segmenter", "report", "class rasters", "scenes" or "unfinished …".
+    """What a folder is: "tileset", "generator", "segmenter", "report", "whole scene", "class rasters", "scenes" or
+    "unfinished …".
 
     The last is followed by the command that began it ("run" where that cannot be read). None for anything else.
     """

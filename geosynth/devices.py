@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -47,6 +48,19 @@ def cpu_threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+_ONE_AT_A_TIME = Lock()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes with one CPU thread inside: tasks whose bytes must not depend on how many run side by side.
+
+    Tasks of one process (a dask worker may run several) take turns: the number of threads belongs to the process.
+    """
+    with _ONE_AT_A_TIME, cpu_threads(1):
+        yield
 
 
 def kept_machine(folder: OutputFolder, asked: Mapping[str, Any], events: Events) -> dict[str, Any]:

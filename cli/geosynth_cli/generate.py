@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 
 import click
 
@@ -19,21 +19,77 @@ from geosynth_cli.options import (
 from geosynth_cli.session import session
 
 
+def _size(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """``4096x2048`` as (width, height)."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)\s*[x×]\s*([1-9]\d*)", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter(f"'{text}' is no WIDTHxHEIGHT in pixels, for example 4096x4096")
+    return int(found[1]), int(found[2])
+
+
 @click.command("generate", epilog="Example: geosynth generate generator --ratio 2 --of tiles --out synthetic")
 @click.argument("model", metavar="MODEL|base", type=click.Path())
 @out_option("Synthetic tileset folder to write.")
-@click.option("--count", type=click.IntRange(1), help="Number of pairs.")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    help="Number of pairs. [default: one for each tile of --masks-from or --images-from]",
+)
 @click.option("--ratio", type=click.FloatRange(0, min_open=True), help="Pairs per labelled real training pair of --of.")
 @click.option("--of", type=click.Path(), help="Tileset that --ratio counts.")
-@click.option("--masks-from", type=click.Path(), help="Tileset whose masks are given: make images for them.")
-@click.option("--images-from", type=click.Path(), help="Tileset whose images are given: make masks for them.")
-@click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Network evaluations a pair.")
+@click.option(
+    "--masks-from",
+    multiple=True,
+    type=click.Path(),
+    help="Make images for these masks: a tileset, mask rasters, or polygons (FILE|layername=NAME takes one layer)."
+    " Files may be given again: polygons given later lie over earlier ones.",
+)
+@click.option(
+    "--images-from",
+    multiple=True,
+    type=click.Path(),
+    help="Make masks for these images: a tileset, or rasters; may be given again.",
+)
+@click.option(
+    "--size", metavar="WIDTHxHEIGHT", callback=_size, help="Make one seamless scene of this size instead of tiles."
+)
+@click.option("--whole", is_flag=True, help="Paint the map of --masks-from as one seamless scene instead of tiles.")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0),
+    help="Pixels that the windows a scene is made in share. [default: an eighth of a tile]",
+)
+@click.option("--class-field", multiple=True, help="Attribute that holds the class of polygons; may be given again.")
+@click.option("--line-width", type=click.FloatRange(0, min_open=True), help="Ground metres to make lines wide.")
+@click.option(
+    "--outside",
+    metavar="CLASS|unknown",
+    help="What lies outside the polygons: a class of the generator, or unknown. Required for polygons.",
+)
+@click.option("--ignore", multiple=True, help="Label value (or '#rrggbb') that means unknown; may be given again.")
+@click.option(
+    "--legend",
+    metavar="FILE|NAME",
+    help="What the values of the masks are called. [default: the generator's names, ids and colours]",
+)
+@click.option("--bands", metavar="BAND,…", help="Bands of the rasters, in the generator's order. [default: by name]")
+@click.option(
+    "--want",
+    metavar="CLASS=SHARE,…",
+    default="",
+    help="Shares of pixels that classes are to have, as in car=0.02: masks are chosen so that they come out.",
+)
+@click.option("--balance", is_flag=True, help="Equal shares for the classes that --want does not name.")
+@click.option("--sampler", metavar="NAME", help="How noise becomes data. [default: what suits the generator]")
+@click.option("--steps", type=click.IntRange(1), help="Network evaluations a pair. [default: what the sampler needs]")
 @click.option(
     "--guidance",
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Above 1: follow what --masks-from or --images-from gives more strictly.",
+    help="Above 1: image and mask follow each other more strictly, at two or three times the cost.",
 )
 @click.option("--batch", "block", type=click.IntRange(1), default=8, show_default=True, help="Pairs a unit of work.")
 @click.option(
@@ -54,9 +110,21 @@ def command(
     count: int | None,
     ratio: float | None,
     of: str | None,
-    masks_from: str | None,
-    images_from: str | None,
-    steps: int,
+    masks_from: tuple[str, ...],
+    images_from: tuple[str, ...],
+    size: tuple[int, int] | None,
+    whole: bool,
+    overlap: int | None,
+    class_field: tuple[str, ...],
+    line_width: float | None,
+    outside: str | None,
+    ignore: tuple[str, ...],
+    legend: str | None,
+    bands: str | None,
+    want: str,
+    balance: bool,
+    sampler: str | None,
+    steps: int | None,
     guidance: float,
     block: int,
     workers: int | None,
@@ -65,36 +133,80 @@ def command(
     scheduler: str | None,
     rerun: Rerun,
 ) -> str:
-    """Write synthetic image-mask pairs made by MODEL as a tileset.
+    """Write synthetic image-mask pairs made by MODEL as a tileset, or one seamless scene.
 
-    Without --masks-from or --images-from both sides are new and lie in a made-up place. With them, one side is taken
-    from a tileset's training tiles and the other is made for it, where the tile lies.
+    Without --masks-from or --images-from both sides are new and lie in a made-up place. With them, one side is given
+    and the other is made for it, where it lies; a mask, map or scene of any size is cut into tiles of MODEL's size.
+    With --size, or --whole for a given mask or map, there is one image and one mask instead of tiles.
     """
-    if (count is None) == (ratio is None) or (ratio is None) != (of is None):
+    scene = whole or size is not None
+    if scene and (count is not None or ratio is not None or of or images_from or want or balance or scheduler):
+        raise click.UsageError(
+            "--count, --ratio, --of, --images-from, --want, --balance and --scheduler are for tiles, not for a scene"
+        )
+    if whole and not masks_from:
+        raise click.UsageError("--whole paints a map: give --masks-from, or --size for a new scene")
+    if overlap is not None and not scene:
+        raise click.UsageError("--overlap is for a scene: give --size or --whole")
+    if (ratio is None) != (of is None) or (count is not None and ratio is not None):
         raise click.UsageError("give --count N, or --ratio R with --of TILES")
+    if not scene and count is None and ratio is None and not masks_from and not images_from:
+        raise click.UsageError("give --count N, or --ratio R with --of TILES, or --masks-from or --images-from")
     if masks_from and images_from:
         raise click.UsageError("give --masks-from or --images-from, not both")
-    from geosynth.devices import choose_device
-    from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
+    from geosynth.diffusion.generate import GenerateRequest, Reading, count_for_ratio, generate
+    from geosynth.legend import ignored_values, load_legend
 
     if ratio is not None and of is not None:
         count = count_for_ratio(ratio, of)
-    assert count is not None
-    where = choose_device(device)
-    if workers is None:
-        # A worker takes seconds to start: not worth it for a handful of pairs.
-        workers = 1 if where != "cpu" or count <= 2 * block else os.cpu_count() or 1
+    reading = Reading(
+        class_field=class_field,
+        line_width=line_width,
+        outside=outside,
+        ignore=ignore + (() if legend is None else ignored_values(legend)),
+        legend=None if legend is None else load_legend(legend),
+        bands=tuple(filter(None, (bands or "").split(","))),
+    )
+    if scene:
+        from geosynth.diffusion.wholescene import SceneRequest, generate_scene
+
+        wanted = SceneRequest(
+            height=None if size is None else size[1],
+            width=None if size is None else size[0],
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler,
+            overlap=overlap,
+            batch=block,
+            masks_from=masks_from,
+            reading=reading,
+        )
+        with events.task("generate"):
+            made = generate_scene(model, wanted, out, events, rerun=rerun, workers=workers, device=device)
+        if made.nothing_to_do:
+            return f"nothing to do: {out} is complete ({made.width} x {made.height} pixels)"
+        return f"{made.width} x {made.height} pixels in {out}\nclasses: {shares_line(made.class_shares)}"
     request = GenerateRequest(
         count=count,
         seed=seed,
         steps=steps,
         guidance=guidance,
         block=block,
+        sampler=sampler,
         masks_from=masks_from,
         images_from=images_from,
+        want=want,
+        balance=balance,
+        reading=reading,
     )
     with events.task("generate"):
-        summary = generate(model, request, out, events, rerun=rerun, workers=workers, scheduler=scheduler, device=where)
+        summary = generate(
+            model, request, out, events, rerun=rerun, workers=workers, scheduler=scheduler, device=device
+        )
     if summary.nothing_to_do:
         return f"nothing to do: {out} is complete ({summary.pairs} pairs)"
-    return f"{summary.pairs} pairs in {out}\nclasses: {shares_line(summary.class_shares)}"
+    lines = [f"{summary.pairs} pairs in {out}", f"classes: {shares_line(summary.class_shares)}"]
+    if summary.wanted:
+        lines.append(f"wanted: {shares_line(summary.wanted)}")
+    return "\n".join(lines)

@@ -48,7 +48,13 @@ def describe_path(path: str) -> dict[str, Any]:
         )
     if kind.startswith(UNFINISHED):
         return {"kind": kind, "finish": "run its command again with --resume"}
-    known = {"tileset": _tileset, "generator": _generator, "segmenter": _segmenter, "report": _report}
+    known = {
+        "tileset": _tileset,
+        "generator": _generator,
+        "segmenter": _segmenter,
+        "report": _report,
+        "whole scene": _scene,
+    }
     return known.get(kind, _rasters)(target)
 
 
@@ -122,6 +128,21 @@ def _segmenter(folder: Path) -> dict[str, Any]:
 
 def _report(folder: Path) -> dict[str, Any]:
     return {"kind": "report", "open": str(folder / "report.html")}
+
+
+def _scene(folder: Path) -> dict[str, Any]:
+    from geosynth.descriptions import DESCRIPTIONS
+
+    facts = json.loads((folder / DESCRIPTIONS["whole scene"]).read_text(encoding="utf-8"))
+    return {
+        "kind": "whole scene",
+        "open": f"{folder / facts['image']}, {folder / facts['mask']}",
+        "size": f"{facts['width']} × {facts['height']} px",
+        "placement": facts["placement"],
+        "class shares": facts["class_shares"],
+        "generator": facts["request"]["model"],
+        "hash": facts["hash"],
+    }
 
 
 def _rasters(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 SatSynth (CVPR 2024, section 3.2) and Analog Bits (Chen et al. 2023, section 2) write the class index k of a pixel as
 its binary digits, shifted and scaled to -1 and +1, and let the diffusion model treat them as continuous channels.
+A network may learn bits of another size than 1: the smaller they are, the sooner noise hides them, so that more of the
+noise levels are about the layout of a mask (Chen et al. 2023, On the importance of noise scheduling, section 2.2).
+
 Rounding each bit on its own can give a class that does not exist (K is rarely a power of two). Here decoding picks
 the nearest of the K codes in use, so an invalid class is impossible, also from pure noise.
 """
@@ -27,35 +30,37 @@ def code_book(classes: int) -> Tensor:
     return ((torch.arange(classes)[:, None] >> bits) & 1).float() * 2 - 1
 
 
-def encode(mask: Tensor, classes: int) -> Tensor:
+def encode(mask: Tensor, classes: int, size: float = 1.0) -> Tensor:
     """Class indices to analog bits.
 
     Args:
         mask: integer (..., H, W), values 0..K-1 or 255 (unknown).
         classes: K.
+        size: absolute value of a bit.
 
     Returns:
-        float32 (..., bits, H, W) in {-1, +1}; all bits 0 where unknown (the loss must be off there).
+        float32 (..., bits, H, W) in {-size, +size}; all bits 0 where unknown (the loss must be off there).
     """
     index = mask.long()
     known = index != UNKNOWN
-    codes = code_book(classes).to(mask.device)[torch.where(known, index, 0)] * known[..., None]
+    codes = code_book(classes).to(mask.device)[torch.where(known, index, 0)] * (known[..., None] * size)
     return codes.movedim(-1, -3)
 
 
-def decode(bits: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def decode(bits: Tensor, classes: int, size: float = 1.0) -> tuple[Tensor, Tensor]:
     """Analog bits to the nearest valid class, with a confidence.
 
     Args:
         bits: float (..., bits, H, W), any values.
         classes: K.
+        size: absolute value of a bit.
 
     Returns:
         mask: uint8 (..., H, W), values 0..K-1 only.
         confidence: float32 (..., H, W) in 0..1: the margin between the nearest and the second nearest code, relative
         to the margin of a noise-free pixel whose code differs from its neighbour in one bit. 1 = exactly a code.
     """
-    values = bits.float().movedim(-3, -1)
+    values = bits.float().movedim(-3, -1) / size
     book = code_book(classes).to(values.device)
     if classes == 1:
         shape = values.shape[:-1]

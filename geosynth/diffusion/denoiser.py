@@ -34,11 +34,13 @@ class Denoiser(ModelMixin, ConfigMixin):
         layers: residual blocks a level.
         dropout: dropout rate inside the residual blocks.
         two_levels: whether the mask has a noise level of its own.
+        bit_size: absolute value of the mask's analog bits.
     """
 
     @register_to_config
     def __init__(
         self,
+        *,  # the configuration that is saved knows arguments by name only
         image_channels: int = 3,
         mask_channels: int = 3,
         sample_size: int = 64,
@@ -48,6 +50,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         layers: int = 2,
         dropout: float = 0.0,
         two_levels: bool = True,
+        bit_size: float = 1.0,
     ) -> None:
         super().__init__()
         folded = (image_channels + mask_channels) * patch * patch
@@ -55,6 +58,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.mask_channels = mask_channels
         self.patch = patch
         self.two_levels = two_levels
+        self.bit_size = bit_size
         self.multiple = patch * 2 ** (len(widths) - 1)
         self.unet = UNet2DModel(
             sample_size=sample_size // patch,

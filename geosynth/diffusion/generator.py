@@ -58,6 +58,11 @@ class Generator:
     def classes(self) -> int:
         return len(self.spec.legend)
 
+    @property
+    def bit_size(self) -> float:
+        """Absolute value of the analog bits of its masks."""
+        return float(self.pipeline.denoiser.bit_size)
+
 
 def resolve(model: str | PathLike[str]) -> Path:
     """The folder of a model: the path itself, or the shipped one for the name ``base`` (``./base`` is a path)."""

@@ -128,19 +128,24 @@ def _signal_power(betas: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a generator is trained: its process, and whether image and mask have a noise level each.
+    """How a generator is trained.
 
-    Without two levels both sides share one, and the network answers only what it was made for: new pairs.
+    Attributes:
+        process: what the network learns to tell.
+        two_levels: whether image and mask have a noise level each. Otherwise both sides share one, and the network
+            answers only what it was made for: new pairs.
+        bit_size: absolute value of the mask's analog bits, beside images that spread by 0.5.
     """
 
     process: Process
     two_levels: bool = True
+    bit_size: float = 0.5
 
 
 RECIPES = {
     "flow": Recipe(Process()),
     "v": Recipe(Process("v_prediction", "squaredcos_cap_v2")),
-    "satsynth": Recipe(Process("epsilon", "linear"), two_levels=False),
+    "satsynth": Recipe(Process("epsilon", "linear"), two_levels=False, bit_size=1.0),
 }
 """flow: rectified flow. v: v-prediction, cosine betas, min-SNR. satsynth: noise prediction, linear betas, one level, as
 in SatSynth (CVPR 2024, section 3)."""

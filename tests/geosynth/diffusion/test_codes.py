@@ -42,6 +42,17 @@ def test_unknown_pixels_have_no_code() -> None:
     assert codes[:, 0, 1].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("size", [0.3, 0.5, 2.0])
+def test_bits_of_another_size_say_the_same(size: float) -> None:
+    mask = torch.tensor([[0, 3, 5, UNKNOWN]], dtype=torch.uint8)
+    bits = encode(mask, 6, size)
+    assert torch.equal(bits, encode(mask, 6) * size)
+    assert torch.equal(decode(bits, 6, size)[0][:, :3], mask[:, :3])
+    noisy = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for one, other in zip(decode(noisy, 6), decode(noisy * size, 6, size), strict=True):
+        assert torch.allclose(one.float(), other.float(), atol=1e-6)
+
+
 def test_class_counts_outside_the_range() -> None:
     for classes in (0, 256):
         with pytest.raises(ValueError, match="1 to 255"):

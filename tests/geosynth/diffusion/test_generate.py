@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,28 +7,20 @@ import pytest
 import rasterio
 import torch
 from conftest import world_tiles
+from given_tiles import copy_with_ids, hashes
 
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
 from geosynth.diffusion.generator import load_generator
+from geosynth.diffusion.train import TrainRequest, train_generator
 from geosynth.errors import Cancelled, ModelError, OutputError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import claim, file_hash
-from geosynth.legend import Legend
 from geosynth.lineage import read_lineage
 from geosynth.noise import sample_noise
+from geosynth.rasters import read_tags
 from geosynth.tileset import Tileset
-from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 
 FIVE = GenerateRequest(5, steps=2, block=2)
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): file_hash(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.relative_to(folder).is_relative_to(".geosynth/log")
-    }
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +53,7 @@ def test_every_file_says_that_it_is_synthetic(pairs: Path, shared_generator: Pat
             tags = dataset.tags()
         assert tags["GEOSYNTH_SYNTHETIC"] == "both"
         assert tags["GEOSYNTH_GENERATOR"] == load_generator(shared_generator).hash
-        assert tags["GEOSYNTH_STEPS"] == "2"
+        assert (tags["GEOSYNTH_SAMPLER"], tags["GEOSYNTH_STEPS"], tags["GEOSYNTH_GUIDANCE"]) == ("euler", "2", "1")
         assert tags["DIGITAL_SOURCE_TYPE"].endswith("trainedAlgorithmicMedia")
 
 
@@ -90,6 +83,70 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(pairs: Path, shared_genera
     assert generate(shared_generator, FIVE, out, Events()).nothing_to_do
 
 
+def test_the_sampler_is_part_of_the_request(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
+    generate(shared_generator, replace(FIVE, count=1, block=1, sampler="dpm"), tmp_path / "dpm", Events())
+    tileset = Tileset(tmp_path / "dpm")
+    assert read_tags(tileset.path / tileset.tiles[0].image)["GEOSYNTH_SAMPLER"] == "dpm"
+    asked = json.loads((pairs / ".geosynth" / "request.json").read_text())
+    assert (asked["sampler"], asked["steps"], asked["count"]) == ("euler", 2, 5)
+    with pytest.raises(OutputError, match="sampler"):
+        generate(shared_generator, replace(FIVE, sampler="dpm"), pairs, Events())
+    with pytest.raises(ModelError, match=r"no sampler 'ddpm'.*euler, dpm"):
+        generate(shared_generator, replace(FIVE, sampler="ddpm"), tmp_path / "out", Events())
+    with pytest.raises(ModelError, match="how many pairs"):
+        generate(shared_generator, GenerateRequest(), tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def one_level(shared_world_tileset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator of recipe satsynth: it adds noise on the way, and answers one question."""
+    out = tmp_path_factory.mktemp("satsynth") / "model"
+    request = TrainRequest(steps=1, batch=2, recipe="satsynth")
+    train_generator(shared_world_tileset, request, out, Events(), threads=1, precision="32")
+    return out
+
+
+def test_noise_on_the_way_is_a_matter_of_the_sample(one_level: Path, tmp_path: Path) -> None:
+    """Stopped and resumed, the ancestral sampler goes on with the same noise."""
+    request = GenerateRequest(3, steps=2, block=1)
+    generate(one_level, request, tmp_path / "whole", Events())
+    answers = iter([None, None])
+    with pytest.raises(Cancelled):
+        generate(one_level, request, tmp_path / "parts", Events(stop=[lambda: next(answers, "enough")]))
+    generate(one_level, request, tmp_path / "parts", Events(), rerun="resume")
+    assert hashes(tmp_path / "parts") == hashes(tmp_path / "whole")
+    tileset = Tileset(tmp_path / "whole")
+    assert read_tags(tileset.path / tileset.tiles[0].image)["GEOSYNTH_SAMPLER"] == "ddpm"
+    assert len({tile.image_sha256 for tile in tileset.tiles}) == 3
+
+
+def test_one_noise_level_answers_one_question(one_level: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
+    tiles = (str(shared_world_tileset),)
+    for request, what in (
+        (GenerateRequest(1, steps=1, masks_from=tiles), "mask is given"),
+        (GenerateRequest(1, steps=1, images_from=tiles), "image is given"),
+        (GenerateRequest(1, steps=1, guidance=2.0), "guided"),
+    ):
+        with pytest.raises(ModelError, match=f"new pairs only.*{what}"):
+            generate(one_level, request, tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_say_how_sure_they_are(pairs: Path) -> None:
+    for tile in Tileset(pairs).tiles:
+        assert 0 <= float(read_tags(pairs / tile.mask)["GEOSYNTH_CONFIDENCE"]) <= 1
+
+
+def test_without_a_count_every_donor_gets_a_pair(
+    shared_generator: Path, shared_world_tileset: Path, tmp_path: Path
+) -> None:
+    request = GenerateRequest(steps=1, images_from=(str(shared_world_tileset),))
+    generate(shared_generator, request, tmp_path / "out", Events())
+    train = [tile.id for tile in Tileset(shared_world_tileset).select("train")]
+    assert [tile.parent_id for tile in Tileset(tmp_path / "out").tiles] == train
+
+
 def test_more_pairs_begin_with_the_same_ones(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
     generate(shared_generator, GenerateRequest(3, steps=2, block=2), tmp_path / "three", Events())
     for few, many in zip(Tileset(tmp_path / "three").tiles, Tileset(pairs).tiles, strict=False):
@@ -98,7 +155,7 @@ def test_more_pairs_begin_with_the_same_ones(pairs: Path, shared_generator: Path
 
 
 def test_images_for_given_masks(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
-    request = GenerateRequest(3, steps=2, block=2, masks_from=str(shared_world_tileset))
+    request = GenerateRequest(3, steps=2, block=2, masks_from=(str(shared_world_tileset),))
     generate(shared_generator, request, tmp_path / "painted", Events())
     real = {tile.id: tile for tile in Tileset(shared_world_tileset).tiles}
     for tile in Tileset(tmp_path / "painted").tiles:
@@ -117,7 +174,7 @@ def test_images_for_given_masks(shared_generator: Path, shared_world_tileset: Pa
 
 
 def test_masks_for_given_images(shared_generator: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
-    request = GenerateRequest(3, steps=2, block=2, images_from=str(shared_world_tileset))
+    request = GenerateRequest(3, steps=2, block=2, images_from=(str(shared_world_tileset),))
     generate(shared_generator, request, tmp_path / "labelled", Events())
     for tile in Tileset(tmp_path / "labelled").tiles:
         assert (tile.image_origin, tile.mask_origin, tile.placement) == ("real", "predicted", "real")
@@ -150,28 +207,13 @@ def test_masks_are_read_with_their_own_legend(
     shifted = tmp_path / "shifted"
     copy_with_ids(shared_world_tileset, shifted, offset=10)
     for name, source in (("plain", shared_world_tileset), ("moved", shifted)):
-        request = GenerateRequest(2, steps=2, block=2, masks_from=str(source))
+        request = GenerateRequest(2, steps=2, block=2, masks_from=(str(source),))
         generate(shared_generator, request, tmp_path / name, Events())
     for one, other in zip(Tileset(tmp_path / "plain").tiles, Tileset(tmp_path / "moved").tiles, strict=True):
         image, _, mask = Tileset(tmp_path / "plain").read(one)
         same, _, moved = Tileset(tmp_path / "moved").read(other)
         assert np.array_equal(image, same)
         assert np.array_equal(mask + 10, moved)
-
-
-def copy_with_ids(source: Path, target: Path, offset: int) -> None:
-    tileset = Tileset(source)
-    legend = Legend(tuple(replace(entry, id=entry.id + offset) for entry in tileset.spec.legend.classes))
-    spec = replace(tileset.spec, legend=legend, id="shifted")
-    names = ("split", "scene", "row", "col", "image_origin", "mask_origin", "placement")
-    with claim(target, {"command": "copy"}) as out:
-        records = []
-        for tile in tileset.tiles:
-            image, valid, mask = tileset.read(tile)
-            columns = {name: getattr(tile, name) for name in names}
-            records.append(encode_tile(spec, tile.id, tileset.grid(tile), image, valid, mask + offset, {}, **columns))
-        out.record("all", {"tiles": write_tiles(out.path, records)})
-        compact(out, spec)
 
 
 def test_calls_side_by_side_do_not_disturb_each_other(shared_generator: Path) -> None:
@@ -200,7 +242,7 @@ def test_a_damaged_donor_is_found_before_anything_is_written(
 ) -> None:
     tile = Tileset(world_tileset).select("train")[1]
     (world_tileset / tile.mask).write_bytes(b"")
-    request = GenerateRequest(3, steps=1, masks_from=str(world_tileset))
+    request = GenerateRequest(3, steps=1, masks_from=(str(world_tileset),))
     with pytest.raises(TilesetError, match=f"{tile.id}.*damaged"):
         generate(shared_generator, request, tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()
@@ -208,7 +250,7 @@ def test_a_damaged_donor_is_found_before_anything_is_written(
 
 def test_donors_that_do_not_fit(shared_generator: Path, tmp_path: Path) -> None:
     other = world_tiles(tmp_path / "other", rows=1, cols=3, side=16)
-    request = GenerateRequest(2, steps=1, masks_from=str(other))
+    request = GenerateRequest(2, steps=1, masks_from=(str(other),))
     with pytest.raises(ModelError, match=r"tiles of 16 px.*makes 32 px"):
         generate(shared_generator, request, tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()

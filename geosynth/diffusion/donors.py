@@ -1,0 +1,165 @@
+"""Donors: masks or images that are given, so that the other side is made for them. Here: those of a tileset.
+
+Whatever they come from, donors are numbered, say how tiles made with them are written, and can be sent to a worker in
+parts: they hold paths and places, never pixels or open files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosynth.errors import ModelError
+from geosynth.grid import Grid
+from geosynth.legend import UNKNOWN, Legend
+from geosynth.lineage import Lineage, read_lineage
+from geosynth.rasters import read_tags
+from geosynth.tileset import Tile, Tileset, TileSpec
+
+Side = Literal["image", "mask"]
+"""Which side of a pair is given."""
+
+SAME_SIZE = 0.05
+"""Ground sizes of pixels that differ by less are one."""
+
+
+@dataclass(frozen=True)
+class Donor:
+    """One side of a pair, given.
+
+    Attributes:
+        grid: its place; None for a mask that was made up, and has none.
+        pixels: class ids uint8 (H, W) of a mask, or the values (C, H, W) of an image.
+        known: bool (H, W): pixels with a class, or with data.
+        tags: GeoTIFF tags of the given side: it is no work of the generator and keeps what its file says.
+        columns: what it says of its row: scene, row, col, parent_id, placement, and the origin of the given side.
+    """
+
+    grid: Grid | None
+    pixels: NDArray[Any]
+    known: NDArray[np.bool_]
+    tags: Mapping[str, str]
+    columns: Mapping[str, Any]
+
+
+class Donors(Protocol):
+    """Numbered donors; ``spec`` is that of the tileset made with them."""
+
+    @property
+    def spec(self) -> TileSpec: ...
+
+    def __len__(self) -> int: ...
+
+    def part(self, numbers: Sequence[int]) -> Donors:
+        """Those with these numbers, in this order, and nothing else: what is sent to a worker."""
+
+    def read(self) -> list[Donor]:
+        """All of them, with their pixels. Raises GeosynthError when a file is not what it was."""
+
+    def verify(self) -> None:
+        """Raise GeosynthError unless all of them can be read; costly."""
+
+    def identity(self) -> dict[str, Any]:
+        """What a request says of where they come from, as JSON: hashes, no paths."""
+
+    def lineage(self) -> Lineage:
+        """The places whose masks or images they are."""
+
+
+@dataclass(frozen=True)
+class TileDonors:
+    """The masks or images of a tileset's training tiles."""
+
+    path: str
+    side: Side
+    tiles: tuple[Tile, ...]
+    spec: TileSpec
+
+    @classmethod
+    def of(cls, path: str, side: Side, generator: TileSpec) -> TileDonors:
+        """Those of the tileset ``path`` that can be given to a generator of ``generator``'s tiles.
+
+        Raises:
+            TilesetError: not a tileset.
+            ModelError: its tiles do not fit the generator, or none can be given.
+        """
+        tileset = Tileset(path)
+        tiles = tileset.select("train", labelled=True if side == "mask" else None)
+        theirs = tileset.spec
+        if theirs.tile_size != generator.tile_size:
+            what = f"tiles of {theirs.tile_size} px, the generator makes {generator.tile_size} px"
+        elif not _same_ground(theirs, generator):
+            what = f"pixels of {_ground(theirs)}, the generator makes {_ground(generator)}"
+        elif side == "mask" and _strangers(theirs.legend, generator.legend):
+            what = f"classes {', '.join(theirs.legend.names)}, the generator knows {', '.join(generator.legend.names)}"
+        elif side == "image" and [b.dtype for b in theirs.bands] != [b.dtype for b in generator.bands]:
+            what = f"{len(theirs.bands)} bands of {theirs.bands[0].dtype}, the generator knows {len(generator.bands)}"
+        elif not tiles:
+            what = "no labelled training tiles to take masks from" if side == "mask" else "no training tiles"
+        else:
+            given: dict[str, Any] = {"legend": theirs.legend} if side == "mask" else {"bands": theirs.bands}
+            place = {"crs": theirs.crs, "pixel_size": theirs.pixel_size, "gsd_m": theirs.gsd_m}
+            return cls(path, side, tiles, replace(generator, **place, **given))
+        raise ModelError(f"has {what}", where=path, remedy="tile it to fit, or train a generator on it")
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def part(self, numbers: Sequence[int]) -> TileDonors:
+        return replace(self, tiles=tuple(self.tiles[number] for number in numbers))
+
+    def read(self) -> list[Donor]:
+        tileset = Tileset(self.path)
+        return [self._donor(tileset, tile) for tile in self.tiles]
+
+    def _donor(self, tileset: Tileset, tile: Tile) -> Donor:
+        image, valid, mask = tileset.read(tile)
+        columns = {name: getattr(tile, name) for name in ("scene", "row", "col", "placement")}
+        columns["parent_id"] = tile.id
+        grid = tileset.grid(tile)
+        if self.side == "image":
+            columns["image_origin"] = tile.image_origin
+            return Donor(grid, image, valid, read_tags(tileset.path / tile.image), columns)
+        columns["mask_origin"] = tile.mask_origin
+        if tile.placement != "fictitious":
+            columns["placement"] = "donor"
+        return Donor(grid, mask, mask != UNKNOWN, read_tags(tileset.path / tile.mask), columns)
+
+    def verify(self) -> None:
+        Tileset(self.path).verify(self.tiles)
+
+    def identity(self) -> dict[str, Any]:
+        return Tileset(self.path).identity()
+
+    def lineage(self) -> Lineage:
+        tileset = Tileset(self.path)
+        return read_lineage(tileset.path) | Lineage.of(tileset.select("train"), tileset.spec.crs_name)
+
+
+def class_positions(mask: NDArray[np.uint8], legend: Legend, known: Legend) -> NDArray[np.uint8]:
+    """Class ids of ``legend`` as positions in ``known``, by name; what is no class of both becomes 255."""
+    position = {name.casefold(): number for number, name in enumerate(known.names)}
+    table = np.full(256, UNKNOWN, np.uint8)
+    for entry in legend.classes:
+        table[entry.id] = position.get(entry.name.casefold(), UNKNOWN)
+    return table[mask]
+
+
+def _strangers(legend: Legend, known: Legend) -> bool:
+    """Whether a legend has classes that another has not."""
+    return not {name.casefold() for name in legend.names} <= {name.casefold() for name in known.names}
+
+
+def _same_ground(one: TileSpec, other: TileSpec) -> bool:
+    """Whether pixels are of one ground size; where one has none, its CRS units are all there is to say."""
+    if one.gsd_m is None or other.gsd_m is None:
+        return one.gsd_m is other.gsd_m
+    return abs(one.gsd_m / other.gsd_m - 1) <= SAME_SIZE
+
+
+def _ground(spec: TileSpec) -> str:
+    return "unknown ground size" if spec.gsd_m is None else f"{spec.gsd_m:g} m"

@@ -1,0 +1,391 @@
+"""Whole scenes: one seamless image with its mask, of any size, new or painted onto a given map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geosynth.descriptions import description_hash
+from geosynth.devices import choose_device, kept_machine
+from geosynth.diffusion.canvas import Canvas, padded
+from geosynth.diffusion.codes import decode
+from geosynth.diffusion.donorwindows import MaskCanvas, WindowDonors
+from geosynth.diffusion.finddonors import find_donors
+from geosynth.diffusion.generator import Generator, load_generator, resolve
+from geosynth.diffusion.request import GenerateRequest, Reading
+from geosynth.diffusion.samplers import Stepper, default_steps, samplers_for
+from geosynth.diffusion.scenelevels import ScenePlan, advance, state_rows
+from geosynth.errors import LabelError, ModelError, OutputError
+from geosynth.events import Events
+from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done
+from geosynth.grid import Grid, fictitious_grid
+from geosynth.jobs import run_tasks
+from geosynth.legend import UNKNOWN, Legend
+from geosynth.lineage import FILE as LINEAGE
+from geosynth.lineage import Lineage, Seen
+from geosynth.rasters import gdal_session
+from geosynth.scenes.cog import Contents, Part, PartWriter, publish
+from geosynth.tileset import TileSpec, crs_name
+from geosynth.tilesetwriter import synthetic_tags
+
+FORMAT = 1
+KIND = "scene"
+META = "scene.json"
+IMAGE, MASK = "image.tif", "mask.tif"
+
+_OVERLAP = 8
+"""Windows share an eighth of a tile: measured, see benchmarks/seams.py."""
+_CHUNK = 1024
+"""Rows and columns of a given map that are burned together."""
+_STRIP = 64
+"""Rows that are written together."""
+_ROOM = 2.2
+"""Bytes of output for a byte of pixels, at most: the strips, and the COG with overviews made of them."""
+
+
+@dataclass(frozen=True)
+class SceneRequest:
+    """What to make.
+
+    Attributes:
+        height, width: pixels; None takes those of the map that is given.
+        seed: same seed, same noise: of two scenes the pixels they share start from the same values.
+        steps: noise levels; None is the sampler's default.
+        guidance: above 1 image and mask follow each other more strictly.
+        sampler: one of ``samplers_for`` the generator's process; None is the first of them.
+        overlap: pixels the windows of a noise level share, rounded up to what the network divides; None is an eighth of
+            a tile.
+        batch: windows a forward pass. A part of the request, because a batch of another size rounds differently.
+        masks_from: a map to paint: one mask raster, or vector files (``FILE|layername=NAME`` is one layer).
+        reading: how the map is understood.
+    """
+
+    height: int | None = None
+    width: int | None = None
+    seed: int = 0
+    steps: int | None = None
+    guidance: float = 1.0
+    sampler: str | None = None
+    overlap: int | None = None
+    batch: int = 8
+    masks_from: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
+
+
+@dataclass(frozen=True)
+class SceneSummary:
+    """What was made: size in pixels, shares of the classes, and whether it was there already."""
+
+    height: int
+    width: int
+    class_shares: dict[str, float]
+    nothing_to_do: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request with everything settled: how it is computed, where it lies, what its files say."""
+
+    generator: Generator
+    plan: ScenePlan
+    grid: Grid
+    map: MaskCanvas | None
+    request: Mapping[str, Any]
+
+
+def generate_scene(
+    model: str | PathLike[str],
+    request: SceneRequest,
+    out: str | PathLike[str],
+    events: Events,
+    *,
+    rerun: Rerun = "refuse",
+    workers: int | None = 1,
+    device: str = "auto",
+) -> SceneSummary:
+    """Write ``image.tif`` and ``mask.tif``, one seamless pair, as cloud-optimised GeoTIFFs.
+
+    What is computed lives on the disk, so memory does not grow with the height, and hardly with the width. The same
+    request gives the same bytes for any number of workers and any interruption.
+
+    A given map lies where it lay; what it does not know is made up. A new scene lies in a made-up place.
+
+    Args:
+        model: generator folder or "base".
+        request: what to make.
+        out: folder to write.
+        events: progress in rows of windows over all noise levels, cancellation.
+        rerun: rules for an existing output; finished rows of windows are not computed again.
+        workers: local processes, each with one thread; None takes one a core where that pays, and one on a GPU.
+        device: "cpu", "cuda", "mps" or "auto"; kept with the run, because it decides the last bits.
+
+    Raises:
+        ModelError: not a generator; it cannot answer what is asked; no size is given, or two are.
+        LabelError, SceneError: the map cannot be read, or does not fit the generator.
+        OutputError: the disk is too small, or the rerun rules refuse.
+        Cancelled: stopped by the user; go on with ``rerun="resume"``.
+    """
+    where = choose_device(device)
+    folder = resolve(model).resolve()
+    job = _settled(load_generator(folder), str(folder), request, Path(out), where, events)
+    if not is_done(out, job.request, rerun):
+        _refuse_small_disk(job, Path(out))
+    with gdal_session(), claim(out, job.request, rerun) as target:
+        if target.complete:
+            return _summary(target.path, nothing_to_do=True)
+        kept_machine(target, {"device": where}, events)
+        if "written" not in target.records():
+            _compute(job, target, events, workers)
+            _write(job, target, events)
+            target.record("written", {})
+        job.plan.canvas.discard()
+        target.finish()
+        for name in (IMAGE, MASK):
+            events.artifact(target.path / name, "scene")
+        return _summary(target.path)
+
+
+# What is asked for
+
+
+def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path, device: str, events: Events) -> _Job:
+    pipeline, spec = generator.pipeline, generator.spec
+    if not pipeline.two_levels and (request.masks_from or request.guidance != 1):
+        raise ModelError(
+            "this generator has one noise level for image and mask and makes new pairs only, but"
+            f" {'a map is given' if request.masks_from else 'guided'}",
+            remedy="train one with a recipe of two levels",
+        )
+    sampler = request.sampler or samplers_for(pipeline.process)[0]
+    steps = request.steps or (default_steps(sampler) if sampler in samplers_for(pipeline.process) else 1)
+    stepper = Stepper(pipeline.process, sampler, steps)  # refuses what does not fit
+    side, multiple = spec.tile_size, pipeline.denoiser.multiple
+    overlap = side // _OVERLAP if request.overlap is None else request.overlap
+    overlap = -(-overlap // multiple) * multiple
+    if not 0 <= overlap <= side // 2:
+        raise ModelError(f"windows of {side} px with an overlap of {overlap} px", remedy="give half a tile at most")
+    painted, inputs = _map(request, spec, events)
+    height, width = _size(request, painted)
+    asked = {
+        "command": "generate",
+        "kind": KIND,
+        "model": generator.hash,
+        "height": height,
+        "width": width,
+        "seed": request.seed,
+        "sampler": sampler,
+        "steps": steps,
+        "guidance": request.guidance,
+        "overlap": overlap,
+        "batch": request.batch,
+        "masks_from": inputs,
+    }
+    if painted is None:
+        identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
+        place = fictitious_grid(spec.crs, spec.pixel_size, max(height, width), 0, identity)
+        grid = place.window(0, 0, height, width)
+    else:
+        grid = painted.grid
+    canvas = Canvas(
+        OutputFolder(out.absolute(), complete=False).state / "canvas",
+        generator.bands + pipeline.denoiser.mask_channels,
+        padded(height, side, multiple),
+        padded(width, side, multiple),
+        stepper.remembers,
+        len(stepper.levels),
+    )
+    plan = ScenePlan(
+        folder, generator.hash, canvas, side, overlap, multiple, painted is not None, request.seed, sampler, steps,
+        request.guidance, request.batch, device,
+    )  # fmt: skip
+    return _Job(generator, plan, grid, painted, asked)
+
+
+def _map(request: SceneRequest, spec: TileSpec, events: Events) -> tuple[MaskCanvas | None, dict[str, Any] | None]:
+    """The map to paint, and what a request says of it."""
+    if not request.masks_from:
+        return None, None
+    donors = find_donors(GenerateRequest(masks_from=request.masks_from, reading=request.reading), spec, events)
+    if not isinstance(donors, WindowDonors):
+        raise ModelError(
+            "is a tileset, not one map", where=request.masks_from[0], remedy="give a mask raster or polygons"
+        )
+    maps = {window.canvas.name: window.canvas for window in donors.windows}
+    first = next(iter(maps.values()))
+    if len(maps) > 1 or not isinstance(first, MaskCanvas):
+        raise LabelError(
+            f"{len(maps)} maps are given that do not lie together ({', '.join(list(maps)[:4])})",
+            where=request.masks_from[0],
+            remedy="give one map a scene",
+        )
+    return first, donors.identity()
+
+
+def _size(request: SceneRequest, painted: MaskCanvas | None) -> tuple[int, int]:
+    if painted is not None and (request.height is not None or request.width is not None):
+        raise ModelError("both a size and a map are given", remedy="the map says the size: leave --size away")
+    if painted is not None:
+        return painted.grid.height, painted.grid.width
+    if request.height is None or request.width is None:
+        raise ModelError("how large the scene is to be is not said", remedy="give --size, or a map")
+    if min(request.height, request.width) < 1:
+        raise ModelError(f"a scene of {request.width} x {request.height} pixels", remedy="give a larger --size")
+    return request.height, request.width
+
+
+def _refuse_small_disk(job: _Job, out: Path) -> None:
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    pixel = 1 + sum(np.dtype(band.dtype).itemsize for band in job.generator.spec.bands)
+    need = job.plan.canvas.bytes + round(_ROOM * job.grid.height * job.grid.width * pixel)
+    kept = sum(path.stat().st_size for path in job.plan.canvas.folder.glob("*"))
+    free = shutil.disk_usage(there).free
+    if need - kept > free:
+        raise OutputError(
+            f"a scene of {job.grid.width} x {job.grid.height} pixels needs {need / 1e9:.1f} GB while it is made, and"
+            f" {free / 1e9:.1f} GB are free",
+            where=there,
+            remedy="choose an --out on a larger disk, or a smaller scene",
+        )
+
+
+# How it is made
+
+
+def _compute(job: _Job, target: OutputFolder, events: Events, workers: int | None) -> None:
+    plan = job.plan
+    plan.canvas.make()
+    if workers is None:
+        # A worker takes seconds to start: not worth it for a few rows of windows.
+        workers = (os.cpu_count() or 1) if plan.device == "cpu" and len(plan.layout(0)[0].starts) > 8 else 1
+    if job.map is not None and "given" not in target.records():
+        _burn(job.map, job.generator.spec.legend, plan.canvas, events)
+        target.record("given", {})
+    for _ in run_tasks(advance, plan.missing(workers), events, workers=workers, unit="rows of windows at a level"):
+        pass
+
+
+def _burn(painted: MaskCanvas, legend: Legend, canvas: Canvas, events: Events) -> None:
+    """Put the map's classes onto the canvas; what lies beyond its right and lower edge goes on as it ends there."""
+    given, height, width = canvas.given, painted.grid.height, painted.grid.width
+    with painted.open() as read:
+        for row in range(0, height, _CHUNK):
+            for col in range(0, width, _CHUNK):
+                size = (min(_CHUNK, height - row), min(_CHUNK, width - col))
+                ids, _ = read(row, col, *size)
+                given[row : row + size[0], col : col + size[1]] = legend.to_index(ids)
+            events.check()
+    given[:height, width:] = given[:height, width - 1 : width]
+    given[height:] = given[height - 1]
+    if isinstance(given, np.memmap):
+        given.flush()
+
+
+def _write(job: _Job, target: OutputFolder, events: Events) -> None:
+    """The two rasters, the lineage, and last what the folder is."""
+    spec, grid, scratch = job.generator.spec, job.grid, target.temporary
+    contents = {IMAGE: Contents(spec.bands), MASK: Contents.classes(spec.legend)}
+    parts = {name: Part(scratch / f"{name}.part", 0, 0, grid.height, grid.width) for name in contents}
+    writers = {name: PartWriter(parts[name], contents[name]) for name in contents}
+    counts, sure, made = np.zeros(256, np.int64), 0.0, 0
+    try:
+        for top in range(0, grid.height, _STRIP):
+            image, ids, confidence, unknown = _strip(job, top, min(top + _STRIP, grid.height))
+            writers[IMAGE].write(top, 0, image)
+            writers[MASK].write(top, 0, ids[None])
+            counts += np.bincount(ids.ravel(), minlength=256)
+            sure, made = sure + float(confidence[unknown].sum()), made + int(unknown.sum())
+            events.progress(min(top + _STRIP, grid.height), grid.height, "rows written")
+            events.check()
+        for writer in writers.values():
+            writer.close()
+        tags = _tags(job, made, sure)
+        for name, content in contents.items():
+            publish([parts[name]], content, target.path / name, scratch, grid, tags[name])
+    finally:
+        for writer in writers.values():
+            writer.discard()
+    shares = {entry.name: int(counts[entry.id]) / int(counts.sum()) for entry in spec.legend.classes}
+    lineage = job.generator.lineage
+    if job.map is not None:
+        lineage |= Lineage((Seen("", job.map.name, crs_name(grid.crs), grid.bounds, labelled=True),))
+    target.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
+    target.write(META, json.dumps(_description(job, shares, made), indent=1, ensure_ascii=False) + "\n")
+
+
+def _strip(
+    job: _Job, top: int, bottom: int
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows of the result: image (C, H, W), class ids (H, W), their confidence, and which of them were made."""
+    generator, spec, width = job.generator, job.generator.spec, job.grid.width
+    values = torch.from_numpy(state_rows(job.plan, top, bottom)[:, :, :width])
+    image = generator.scale.to_raster(values[: generator.bands], spec.bands[0].dtype, spec.bands[0].nodata)
+    classes, confidence = decode(values[generator.bands :], generator.classes, generator.bit_size)
+    ids = spec.legend.to_id(classes.numpy())
+    made = np.ones(ids.shape, bool)
+    if job.plan.given:
+        given = spec.legend.to_id(np.array(job.plan.canvas.given[top:bottom, :width]))
+        made = given == UNKNOWN
+        ids = np.where(made, ids, given)
+    return image, ids, confidence.numpy(), made
+
+
+# What it says of itself
+
+
+def _tags(job: _Job, made: int, sure: float) -> dict[str, dict[str, str]]:
+    """GeoTIFF tags of both files; a mask that was given as a whole is no work of the generator."""
+    plan = job.plan
+    given = made == 0
+    settings = {
+        "sampler": plan.sampler,
+        "steps": str(plan.steps),
+        "guidance": f"{plan.guidance:g}",
+        "question": "joint" if job.map is None else "image",
+    }
+    placement = "fictitious" if job.map is None else "donor"
+    image = synthetic_tags("image" if given else "both", job.generator.hash, plan.seed, 0, placement, settings)
+    # How near the made bits came to those of a class, 0..1.
+    mask = {"GEOSYNTH_SYNTHETIC": "none"} if given else image | {"GEOSYNTH_CONFIDENCE": f"{sure / made:.3f}"}
+    if job.map is not None:
+        mask["GEOSYNTH_SCENE"] = job.map.name
+    return {IMAGE: image, MASK: mask}
+
+
+def _description(job: _Job, shares: Mapping[str, float], made: int) -> dict[str, Any]:
+    spec, grid = job.generator.spec, job.grid
+    gsd = grid.gsd_m
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": KIND,
+        "image": IMAGE,
+        "mask": MASK,
+        "height": grid.height,
+        "width": grid.width,
+        "bands": [band.to_json() for band in spec.bands],
+        "legend": spec.legend.to_json(),
+        "crs": crs_name(grid.crs),
+        "pixel_size": list(grid.pixel_size),
+        "gsd_m": None if gsd is None else float(f"{gsd:.6g}"),  # the last digits depend on the machine
+        "placement": "fictitious" if job.map is None else "donor",
+        "class_shares": dict(shares),
+        "mask_made": made / (grid.height * grid.width),
+        "request": dict(job.request),
+    }
+    content["hash"] = description_hash(content)
+    return content
+
+
+def _summary(folder: Path, nothing_to_do: bool = False) -> SceneSummary:
+    content = json.loads((folder / META).read_text(encoding="utf-8"))
+    return SceneSummary(content["height"], content["width"], content["class_shares"], nothing_to_do)
