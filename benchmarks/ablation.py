@@ -1,6 +1,6 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
-    python benchmarks/ablation.py objective sampling guidance labels network --data DIR --work DIR
+    python benchmarks/ablation.py objective bits sampling guidance labels wanted network --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
 Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
@@ -23,7 +23,9 @@ from ablation_data import dubai_tiles, world_tiles, yardstick_segmenter
 from ablation_training import Network, Run, train
 
 from geosynth.diffusion.generate import generate
+from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.request import GenerateRequest
+from geosynth.evaluation.fidelity import class_shares
 from geosynth.evaluation.yardstick import Yardstick
 from geosynth.events import Events
 from geosynth.segmentation.segmenter import load_segmenter
@@ -43,21 +45,31 @@ class Sampling:
     question: str = "joint"
 
     @property
+    def calls(self) -> int:
+        """Passes of the network a pair: guided, what each side is alone is asked as well."""
+        alone = 0 if self.guidance == 1 else 2 if self.question == "joint" else 1
+        return self.steps * (1 + alone)
+
+    @property
     def name(self) -> str:
         return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}"
 
 
 SEEDS = range(3)
-RECIPES = ("flow", "v", "satsynth")
-MANY = {"flow": Sampling("dpm", 50), "v": Sampling("dpm", 50), "satsynth": Sampling("ddpm", 250)}
+BITS = (1.0, 0.5)
+MANY = {"flow": Sampling("dpm", 20), "v": Sampling("dpm", 20), "satsynth": Sampling("ddim", 50)}
 """As many evaluations as bring nothing more, or nearly so: what is compared is what was learnt."""
 FEW = {
-    "flow": [Sampling(name, steps) for name in ("euler", "dpm") for steps in (5, 10, 20, 50)],
-    "v": [Sampling(name, steps) for name in ("ddim", "dpm") for steps in (5, 10, 20, 50)],
-    "satsynth": [Sampling(name, steps) for name in ("ddim", "dpm") for steps in (10, 20, 50)]
-    + [Sampling("ddpm", steps) for steps in (50, 250, 1000)],
+    "flow": [
+        *(Sampling("dpm", steps, 1.5) for steps in (5, 7, 10, 20)),
+        *(Sampling("dpm", steps) for steps in (5, 10, 20, 50)),
+        Sampling("euler", 20),
+    ],
+    "v": [Sampling("dpm", 20), Sampling("dpm", 50)],
+    "satsynth": [Sampling("ddim", 50), Sampling("ddpm", 250), Sampling("ddpm", 1000)],
 }
-GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
+GUIDANCES = (1.0, 1.5, 2.0, 3.0)
+BEST = RECIPES[DEFAULT_RECIPE].bit_size
 LABELS = ((0.02, False), (0.02, True), (0.1, False), (0.1, True), (1.0, False))
 NETWORKS = {
     Network(): 4000,
@@ -181,21 +193,37 @@ def objective(lab: Lab) -> str:
     return table("What is predicted, at equal training compute", lab.floor("world"), rows)
 
 
+def bits(lab: Lab) -> str:
+    rows = {
+        f"bits ±{size:g}, guidance {asked.guidance:g}": [
+            lab.measured(Run("world", seed=seed, bits=size), asked) for seed in SEEDS
+        ]
+        for size in BITS
+        for asked in (Sampling("dpm", 20), Sampling("dpm", 20, 1.5))
+    }
+    return table("Size of the mask's bits (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
+
+
 def sampling(lab: Lab) -> str:
     rows = {
-        f"{recipe}, {asked.sampler}, {asked.steps} evaluations": [
-            lab.measured(Run("world", recipe, seed), asked) for seed in (SEEDS if asked.steps <= 50 else SEEDS[:1])
+        f"{recipe}, {asked.sampler} {asked.steps}, guidance {asked.guidance:g}: {asked.calls} evaluations": [
+            lab.measured(Run("world", recipe, seed, size), asked) for seed in SEEDS[:1]
         ]
-        for recipe in RECIPES
+        for recipe, size in (("flow", BEST), ("v", 1.0), ("satsynth", 1.0))
         for asked in FEW[recipe]
     }
-    return table("Quality against network evaluations", lab.floor("world"), rows)
+    return table(
+        f"Quality against network evaluations (bits ±{BEST:g} for flow, ±1 for v and satsynth)",
+        lab.floor("world"),
+        rows,
+    )
 
 
 def guidance(lab: Lab) -> str:
     rows = {
         f"{'new pairs' if question == 'joint' else 'images for real masks'}, guidance {strength:g}": [
-            lab.measured(Run("world", "flow", seed), Sampling("dpm", 20, strength, question)) for seed in SEEDS
+            lab.measured(Run("world", seed=seed, bits=BEST), Sampling("dpm", 20, strength, question))
+            for seed in SEEDS[:2]
         ]
         for question in ("joint", "image")
         for strength in GUIDANCES
@@ -207,7 +235,10 @@ def labels(lab: Lab) -> str:
     rows = {}
     for question in ("joint", "image"):
         for share, unlabelled in LABELS:
-            runs = [Run("dubai", "flow", seed, labels=share, unlabelled=unlabelled) for seed in SEEDS[:2]]
+            runs = [
+                Run("dubai", seed=seed, bits=BEST, steps=3000, labels=share, unlabelled=unlabelled)
+                for seed in SEEDS[:2]
+            ]
             name = f"{'new pairs' if question == 'joint' else 'images for real masks'}, {share:.0%} of the labels"
             name += ", other tiles as images" if unlabelled else ", nothing else" if share < 1 else ""
             rows[name] = [lab.measured(run, Sampling("dpm", 20, 1.0, question)) for run in runs]
@@ -216,18 +247,63 @@ def labels(lab: Lab) -> str:
 
 def network(lab: Lab) -> str:
     rows = {
-        f"{shape.name}, {steps} steps": [lab.measured(Run("world", steps=steps, network=shape), Sampling("dpm", 20))]
+        f"{shape.name}, {steps} steps": [
+            lab.measured(Run("world", steps=steps, network=shape, bits=BEST), Sampling("dpm", 20))
+        ]
         for shape, steps in NETWORKS.items()
     }
     return table("Networks that train equally long", lab.floor("world"), rows)
 
 
+def wanted(lab: Lab) -> str:
+    """Class shares asked for against those obtained, and whether the images show what their masks say."""
+    run = Run("world", bits=BEST)
+    model, tiles = train(run, lab.tiles("world"), lab.work), lab.tiles("world")
+    lines = ["**Class shares asked for and obtained** (made-up world)", ""]
+    lines += [
+        "| asked | masks | share without asking | obtained | real masks' share | agreement ↑ |",
+        "|---|---|---|---|---|---|",
+    ]
+    names = Tileset(tiles).spec.legend.names
+    real = dict(zip(names, class_shares(Tileset(tiles).select("train")), strict=True))
+    for given, title in (((), "drawn by the generator"), ((str(tiles),), "real")):
+        plain = generate(
+            model,
+            GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given),
+            lab.work / "wanted" / f"plain-{bool(given)}",
+            Events(),
+            rerun="resume",
+            device="cpu",
+        ).class_shares
+        for text in ("building=0.25", "water=0.3", "tree=0.02, road=0.2"):
+            out = lab.work / "wanted" / f"{text.replace(', ', '+')}-{bool(given)}"
+            request = GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given, want=text)
+            got = generate(model, request, out, Events(), rerun="resume", device="cpu")
+            found = lab.yardstick("world").measure(Tileset(out), Events()).segmenter_agreement
+
+            def each(shares: dict[str, float], asked: Sequence[str] = tuple(got.wanted)) -> str:
+                return ", ".join(f"{name} {shares[name]:.1%}" for name in asked)
+
+            cells = (
+                each(got.wanted),
+                title,
+                each(plain),
+                each(got.class_shares),
+                each(real),
+                f"{found.made:.3f}" if found else "–",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parts: dict[str, Callable[[Lab], str]] = {
         "objective": objective,
+        "bits": bits,
         "sampling": sampling,
         "guidance": guidance,
         "labels": labels,
+        "wanted": wanted,
         "network": network,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

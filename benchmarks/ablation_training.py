@@ -50,6 +50,8 @@ class Run:
     data: str
     recipe: str = "flow"
     seed: int = 0
+    bits: float = 1.0
+    shortcut: bool = False
     steps: int = 4000
     labels: float = 1.0
     unlabelled: bool = False
@@ -58,8 +60,9 @@ class Run:
     @property
     def name(self) -> str:
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
+        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("-c" if self.shortcut else "")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
-        return f"{self.data}-{self.recipe}{network}{share}-s{self.seed}"
+        return f"{self.data}-{self.recipe}{bits}{network}{share}-s{self.seed}"
 
 
 class Unlabelled:
@@ -102,6 +105,8 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
         attention=run.network.attention,
         layers=1,
         two_levels=recipe.two_levels,
+        bit_size=run.bits,
+        shortcut=run.shortcut,
     )
     plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe)
     pairs = Unlabelled(TilesetDataset(known, values), keeps)

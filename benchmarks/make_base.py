@@ -8,28 +8,20 @@ The scratch folder holds the checkpoint: run the same command again to go on aft
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
+from basing import means_of, train_and_save
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from torch.utils.data import DataLoader
 
-from geosynth.devices import has_fast_bfloat16
+from geosynth.devices import choose_device
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.generator import save_generator
 from geosynth.diffusion.normalise import BandScale
-from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import DiffusionTask, Plan
-from geosynth.events import Events
-from geosynth.fitting import fit
-from geosynth.folders import claim
 from geosynth.legend import load_legend
 from geosynth.lineage import Lineage
-from geosynth.rasters import Band
-from geosynth.tileset import TileSpec
 from geosynth.world import CLASSES, LOOKS, Landscape
 
 SIDE = 768
@@ -78,61 +70,31 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--scenes", type=int, default=16, help="scenes a look")
+    parser.add_argument("--device", default="auto")
     args = parser.parse_args()
 
+    device = choose_device(args.device)
     train, held_out = render(args.scenes, 1000), render(4, 9000)
     print("rendered", train.images.shape, flush=True)
     torch.manual_seed(0)
     network = Denoiser(image_channels=3, mask_channels=3, sample_size=64)
     plan = Plan(steps=args.steps, batch=args.batch, size=64)
-    task = DiffusionTask(network, train, held_out, scale_of(train), len(CLASSES), plan)
-
-    def show(record: dict[str, object]) -> None:
-        if record["event"] == "metric":
-            print(record["step"], record["name"], f"{record['value']:.4f}", flush=True)
-
-    precision = "bf16" if has_fast_bfloat16("cpu") else "32"
-    events = Events([show])
-    counter: DataLoader[int] = DataLoader(range(plan.steps), batch_size=None)  # type: ignore[arg-type]
-    fit(
+    task = DiffusionTask(network, train, held_out, scale_of(train), len(CLASSES), plan, means=means_of(device))
+    train_and_save(
         task,
-        {"train_dataloaders": counter},
-        args.work,
-        events,
-        [Progress(events)],
-        steps=plan.steps,
-        precision=precision,
-        clip=plan.clip,
-    )
-    spec = TileSpec(
-        id="world",
-        bands=tuple(Band(name, "uint8") for name in ("red", "green", "blue")),
-        legend=load_legend("world"),
+        load_legend("world"),
+        name="world",
         crs=CRS.from_epsg(32633),
-        pixel_size=(1.0, 1.0),
-        gsd_m=1.0,
-        tile_size=plan.size,
+        gsd=1.0,
+        lineage=Lineage(),
+        facts={
+            "trained_on": f"{len(train)} scenes of {SIDE} x {SIDE} px of the made-up world, {len(LOOKS)} looks",
+            "made_by": "python benchmarks/make_base.py",
+        },
+        device=device,
+        work=args.work,
+        out=args.out,
     )
-    summary = {
-        "recipe": "flow",
-        "trained_on": f"{len(train)} scenes of {SIDE} x {SIDE} px of the made-up world, {len(LOOKS)} looks",
-        "made_by": "python benchmarks/make_base.py",
-        "steps": plan.steps,
-        "batch": plan.batch,
-        "learning_rate": plan.learning_rate,
-        "seed": plan.seed,
-        "precision": precision,
-    }
-    held_out_loss = task.held_out_loss()
-    if held_out_loss is not None:
-        summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
-    with claim(args.out, {"command": "make_base", "steps": plan.steps, "batch": plan.batch}, "overwrite") as out:
-        content_hash = save_generator(
-            out, task.average, spec, task.scale, summary, Lineage(), process=task.recipe.process, half=True
-        )
-        out.finish()
-    shutil.rmtree(args.out / ".geosynth")  # the package ships the model, not the state of its making
-    print("saved", content_hash)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python benchmarks/train_base.py --minutes 25 --data DIR --out DIR --work DIR
 
-DIR holds ``landcover_dubai/`` and ``buildings_oam/``. The first hundred steps tell how many fit into the minutes; the
-plan and the checkpoint are kept in ``--work``: run the same command again to go on after an interruption. Uses a GPU
-when there is one. Held out, and never trained on: scene tile6 of Dubai, whose ground no other scene shows, and the
-right sixth of Banepa.
+DIR holds ``landcover_dubai/`` and ``buildings_oam/``. The first hundred steps tell how many fit into the minutes, and
+on a GPU whether compiling pays; the plan and the checkpoint are kept in ``--work``: run the same command again to go on
+after an interruption. Uses a GPU when there is one. Held out, and never trained on: scene tile6 of Dubai, whose ground
+no other scene shows, and the right sixth of Banepa.
 """
 
 from __future__ import annotations
@@ -13,38 +13,32 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from basing import means_of, precision_of, train_and_save
 from numpy.typing import NDArray
 from rasterio import Affine
-from torch.utils.data import DataLoader
 
-from geosynth.devices import choose_device, has_fast_bfloat16
-from geosynth.diffusion.batches import training_batch
+from geosynth.devices import choose_device
+from geosynth.diffusion.batches import Batch
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.generator import save_generator
+from geosynth.diffusion.loading import StepBatches, step_loader
 from geosynth.diffusion.normalise import BandScale
-from geosynth.diffusion.progress import Progress
-from geosynth.diffusion.training import DiffusionTask, Plan
-from geosynth.events import Events
-from geosynth.fitting import fit
-from geosynth.folders import claim
+from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.grid import Grid, engineering_crs
 from geosynth.legend import UNKNOWN, Legend, ignored_values, load_legend
 from geosynth.lineage import Lineage, Seen
-from geosynth.rasters import Band
 from geosynth.scenes.burning import open_labels, placed
 from geosynth.scenes.identity import content_hash
 from geosynth.scenes.labels import PolygonLabels, inspect_labels, make_codes
 from geosynth.scenes.source import SceneInfo, inspect_scene, open_scene, select_bands, target_grid
-from geosynth.tileset import TileSpec, crs_name
+from geosynth.tileset import crs_name
 
 LEGEND = load_legend("dubai")
 CHUNK = 512
@@ -144,38 +138,66 @@ def scale_of(views: Views) -> BandScale:
     )
 
 
-def steps_in(minutes: float, task: DiffusionTask, device: str, precision: str) -> int:
-    """How many steps fit into ``minutes``, told by up to a hundred of them on a copy of the network."""
-    task.to(device)
-    trial = copy.deepcopy(task.denoiser)
-    optimizer = torch.optim.AdamW(trial.parameters())
-    start, done = time.perf_counter(), 0
-    for step in range(110):
-        if step == 10 or (done == 0 and time.perf_counter() - start > 20):
-            start, done = time.perf_counter(), 0  # the first steps choose algorithms
-        batch = training_batch(
-            task.train_pairs,
-            task.scale,
-            task.classes,
-            task.recipe,
-            size=task.plan.size,
-            batch=task.plan.batch,
-            seed=1,
-            step=step,
-        )
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            image, mask = task.loss(trial, batch)
+def seconds_a_step(task: DiffusionTask, device: str, *, compiled: bool) -> float:
+    """Time of a training step on a copy of the network, with batches made as training makes them."""
+    trial = copy.deepcopy(task.denoiser).to(device)
+    if compiled:
+        trial.compile()
+    optimizer = torch.optim.AdamW(trial.parameters(), fused=True)
+    batches = iter(step_loader(StepBatches(task.drawing, 0, 1000), torch.device(device), task.means.workers))
+    began, done, first = time.perf_counter(), 0, time.perf_counter()
+    for number, batch in enumerate(batches):
+        if number == 10 or (done == 0 and time.perf_counter() - began > 20):
+            _wait(device)
+            first, done = time.perf_counter(), 0  # the first steps choose algorithms and compile
+        with torch.autocast(device, torch.bfloat16, enabled=precision_of(device) == "bf16"):
+            image, mask = task.loss(trial, Batch(*(part.to(device, non_blocking=True) for part in batch)))
         (image + mask).backward()
+        torch.nn.utils.clip_grad_norm_(trial.parameters(), task.plan.clip)
         optimizer.step()
         optimizer.zero_grad()
         done += 1
-        if time.perf_counter() - start > 30:
+        if number >= 110 or time.perf_counter() - first > 30:
             break
+    _wait(device)
+    return (time.perf_counter() - first) / done
+
+
+def _wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
-    each = (time.perf_counter() - start) / done
-    print(f"{each * 1e3:.0f} ms a step of {task.plan.batch} on {device}", flush=True)
-    return max(100, int(minutes * 60 * 0.9 / each) // 100 * 100)  # the rest is for held-out losses and checkpoints
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the first start decided."""
+
+    plan: Plan
+    compiled: bool
+
+
+def planned(kept: Path, args: argparse.Namespace, device: str, make: Callable[[Plan, Means], DiffusionTask]) -> Setup:
+    """The plan in ``kept``, or a new one: as many steps as fit into the minutes, compiled where that is faster."""
+    if kept.is_file():
+        content = json.loads(kept.read_text())
+        return Setup(Plan(**content["plan"]), content["compiled"])
+    batch = args.batch or (16 if device == "cpu" else 256)
+    plan = Plan(steps=1, batch=batch, size=args.size, learning_rate=args.learning_rate)
+    task = make(plan, means_of(device)).to(device)
+    times = {False: seconds_a_step(task, device, compiled=False)}
+    if device == "cuda":
+        try:
+            times[True] = seconds_a_step(task, device, compiled=True)
+        except Exception as error:  # whatever a compiler says; training goes without it
+            print(f"not compiled: {str(error).splitlines()[0]}", flush=True)
+    compiled = min(times, key=lambda which: times[which])
+    for which, seconds in times.items():
+        print(f"{seconds * 1e3:.1f} ms a step of {batch} on {device}{', compiled' if which else ''}", flush=True)
+    # The rest is for held-out losses, pictures and checkpoints.
+    steps = max(100, int(args.minutes * 60 * 0.9 / times[compiled]) // 100 * 100)
+    setup = Setup(replace(plan, steps=steps), compiled)
+    kept.write_text(json.dumps({"plan": asdict(setup.plan), "compiled": compiled}))
+    return setup
 
 
 def main() -> None:
@@ -183,76 +205,48 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="how long to train")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
-    parser.add_argument("--work", type=Path, required=True, help="folder for plan and checkpoint")
+    parser.add_argument("--work", type=Path, required=True, help="folder for plan, checkpoint, metrics and samples")
     parser.add_argument("--size", type=int, default=64, help="side of what the generator makes, pixels")
     parser.add_argument("--batch", type=int, help="default: 16 on a CPU, 256 on a GPU")
+    parser.add_argument("--learning-rate", type=float, default=4e-4)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = choose_device(args.device)
-    precision = "bf16" if has_fast_bfloat16(device) else "32"
     train, held_out, lineage = read(args.data)
-    print(f"{len(train)} pieces of {CHUNK} px to train on, {len(held_out)} held out", flush=True)
+    labelled = np.array([bool((view.mask != UNKNOWN).any()) for view in train.views])
+    print(
+        f"{len(train)} pieces of {CHUNK} px to train on, {labelled.sum()} with labels, {len(held_out)} held out",
+        flush=True,
+    )
     args.work.mkdir(parents=True, exist_ok=True)
-    kept = args.work / "plan.json"
-    batch = args.batch or (16 if device == "cpu" else 256)
-    plan = Plan(**json.loads(kept.read_text())) if kept.is_file() else Plan(steps=0, batch=batch, size=args.size)
-    torch.manual_seed(0)
-    network = Denoiser(image_channels=3, mask_channels=bit_count(len(LEGEND)), sample_size=plan.size)
-    task = DiffusionTask(network, train, held_out, scale_of(train), len(LEGEND), plan)
-    if not plan.steps:
-        plan = replace(plan, steps=steps_in(args.minutes, task, device, precision))
-        kept.write_text(json.dumps(asdict(plan)))
-        task.plan = plan
-    print(f"{plan.steps} steps", flush=True)
+    scale = scale_of(train)
 
-    def show(record: dict[str, object]) -> None:
-        if record["event"] == "metric" and str(record["name"]).startswith("val"):
-            print(record["step"], record["name"], f"{record['value']:.4f}", flush=True)
-
-    events = Events([show])
-    counter: DataLoader[int] = DataLoader(range(plan.steps), batch_size=None)  # type: ignore[arg-type]
-    fit(
-        task,
-        {"train_dataloaders": counter},
-        args.work,
-        events,
-        [Progress(events)],
-        steps=plan.steps,
-        device=device,
-        precision=precision,
-        clip=plan.clip,
-    )
-    spec = TileSpec(
-        id="base",
-        bands=tuple(Band(name, "uint8") for name in ("red", "green", "blue")),
-        legend=LEGEND,
-        crs=engineering_crs(),
-        pixel_size=(1.0, 1.0),
-        gsd_m=None,
-        tile_size=plan.size,
-    )
-    summary = {
-        "recipe": "flow",
-        "trained_on": f"{len(train)} pieces: Dubai (CC0), Banepa (CC BY 4.0, ODbL), images of other scenes",
-        "made_by": "python benchmarks/train_base.py",
-        "steps": plan.steps,
-        "batch": plan.batch,
-        "learning_rate": plan.learning_rate,
-        "seed": plan.seed,
-        "precision": precision,
-        "device": device,
-    }
-    losses = task.to(device).held_out_loss()
-    if losses is not None:
-        summary["val_loss_image"], summary["val_loss_mask"] = losses
-        print(f"held-out loss: image {losses[0]:.4f}, mask {losses[1]:.4f}", flush=True)
-    with claim(args.out, {"command": "train_base", **asdict(plan)}, "overwrite") as out:
-        content_hash = save_generator(
-            out, task.average.cpu(), spec, task.scale, summary, lineage, process=task.recipe.process, half=True
+    def make(plan: Plan, means: Means) -> DiffusionTask:
+        torch.manual_seed(0)
+        network = Denoiser(
+            image_channels=3, mask_channels=bit_count(len(LEGEND)), sample_size=plan.size, dropout=args.dropout
         )
-        out.finish()
-    shutil.rmtree(args.out / ".geosynth")  # what is kept is the model, not the state of its making
-    print("saved", content_hash)
+        return DiffusionTask(network, train, held_out, scale, len(LEGEND), plan, labelled, means)
+
+    setup = planned(args.work / "plan.json", args, device, make)
+    print(f"{setup.plan.steps} steps", flush=True)
+    train_and_save(
+        make(setup.plan, means_of(device, compiled=setup.compiled)),
+        LEGEND,
+        name="base",
+        crs=engineering_crs(),
+        gsd=None,
+        lineage=lineage,
+        facts={
+            "trained_on": f"{len(train)} pieces: Dubai (CC0), Banepa (CC BY 4.0, ODbL), images of other scenes",
+            "made_by": "python benchmarks/train_base.py",
+            "dropout": args.dropout,
+        },
+        device=device,
+        work=args.work,
+        out=args.out,
+    )
 
 
 if __name__ == "__main__":

@@ -12,15 +12,22 @@ import time
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 from geosynth.errors import Cancelled, ModelError
 from geosynth.events import Events
+from geosynth.ranks import Rank
 
 CHECKPOINT = "last.ckpt"
+
+_PATIENCE = timedelta(minutes=10)
+"""How long one of several processes waits for the others before it gives up."""
 
 
 class Checkpoint(Callback):
@@ -31,6 +38,8 @@ class Checkpoint(Callback):
         self._saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.should_stop:
+            return  # it ends here, and a run resumed before this step would end here too
         late = time.monotonic() - self._saved > self.seconds
         if trainer.global_step % self.every == 0 or late:
             self.save(trainer)
@@ -62,12 +71,13 @@ def fit(
     precision: str = "32",
     clip: float = 1.0,
     checkpoint_every: int = 500,
+    rank: Rank | None = None,
 ) -> None:
     """Train ``task`` to step ``steps``, from the checkpoint in ``folder`` when there is one.
 
     Args:
         task: trained in place.
-        data: how ``Trainer.fit`` gets it: ``{"train_dataloaders": …}`` or ``{"datamodule": …}``.
+        data: how ``Trainer.fit`` gets it: ``{"datamodule": …}``, or nothing when the task itself has a loader.
         folder: where the checkpoint lives; removed by the caller when the result is written.
         events: asked after every step whether to stop.
         report: callbacks that tell how it goes; they run before the checkpoint is written.
@@ -76,6 +86,7 @@ def fit(
         precision: "32", or "bf16" for autocast; weights stay float32.
         clip: largest norm of the gradient.
         checkpoint_every: steps between checkpoints; one is also written every minute.
+        rank: which of several processes this is (see ``ranks``); process 0 writes the checkpoints. None: there is one.
 
     Raises:
         Cancelled: the user stopped it; the checkpoint is up to date.
@@ -87,11 +98,15 @@ def fit(
         raise ModelError("is a damaged checkpoint", where=last, remedy="start again with --overwrite")
     for name in ("lightning.pytorch", "lightning.fabric"):  # our events say what there is to say
         logging.getLogger(name).setLevel(logging.ERROR)
+    rank = rank or Rank()
+    writers = [Checkpoint(folder, events, checkpoint_every)] if rank.number == 0 else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = Trainer(
             accelerator="gpu" if device == "cuda" else device,
-            devices=1,
+            devices=rank.count,
+            strategy="auto" if rank.count == 1 else _strategy(rank),
+            use_distributed_sampler=False,
             max_steps=steps,
             max_epochs=-1,
             limit_val_batches=0,
@@ -101,7 +116,57 @@ def fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[*report, Checkpoint(folder, events, checkpoint_every)],
+            callbacks=[*report, *writers],
             default_root_dir=folder,
         )
         trainer.fit(task, **data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+
+
+def _strategy(rank: Rank) -> DDPStrategy:
+    """How the processes train together."""
+    return _Together(cluster_environment=_Here(rank), timeout=_PATIENCE, gradient_as_bucket_view=True)
+
+
+class _Here(ClusterEnvironment):
+    """Tells Lightning who is who; nothing is left for it to start."""
+
+    def __init__(self, rank: Rank) -> None:
+        super().__init__()
+        self.rank = rank
+
+    creates_processes_externally = True
+    main_address = "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        return self.rank.port
+
+    @staticmethod
+    def detect() -> bool:
+        return False
+
+    def world_size(self) -> int:
+        return self.rank.count
+
+    def set_world_size(self, size: int) -> None:
+        """It is known."""
+
+    def global_rank(self) -> int:
+        return self.rank.number
+
+    def set_global_rank(self, rank: int) -> None:
+        """It is known."""
+
+    def local_rank(self) -> int:
+        return self.rank.number
+
+    def node_rank(self) -> int:
+        return 0
+
+
+class _Together(DDPStrategy):
+    """Lets process 0 save a checkpoint whenever it likes: the others wait for it in their next step anyway."""
+
+    def barrier(self, name: str | None = None) -> None:
+        if name != "Trainer.save_checkpoint":
+            super().barrier(name)

@@ -154,15 +154,19 @@ def valid_pixels(image: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]
 
 
 def avoid_nodata(raster: NDArray[Any], nodata: float | None) -> NDArray[Any]:
-    """Valid values that happen to equal nodata, moved to the next value (one up, or one down at the top)."""
-    if nodata is None or np.isnan(nodata):
+    """Valid values that happen to equal nodata, moved to the next value (one up, or one down at the top).
+
+    GDAL takes floats for nodata that differ from it in the last digits; they count as equal, and move further.
+    """
+    if nodata is None or not np.isfinite(nodata):
         return raster
     kind = raster.dtype
-    hit = raster == kind.type(nodata)
-    if not hit.any():
-        return raster
     if kind.kind in "iu":
+        hit = raster == kind.type(nodata)
         neighbour = nodata - 1 if nodata >= np.iinfo(kind).max else nodata + 1
     else:
-        neighbour = float(np.nextafter(kind.type(nodata), kind.type(np.inf) if nodata < 0 else kind.type(-np.inf)))
-    return np.where(hit, kind.type(neighbour), raster)
+        step = max(1e-6 * abs(nodata), float(np.finfo(kind).tiny))
+        with np.errstate(over="ignore"):
+            hit = (raster > kind.type(nodata - step)) & (raster < kind.type(nodata + step))
+        neighbour = nodata - step if nodata > 0 else nodata + step
+    return np.where(hit, kind.type(neighbour), raster) if hit.any() else raster

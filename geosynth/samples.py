@@ -157,6 +157,11 @@ class TilesetDataset(NonGeoDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether pixels are kept, rather than read again each time."""
+        return self._memory is not None or not self.pairs
+
     def raw(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
         """Image in raster values (C, H, W), valid bool (H, W), class index uint8 (H, W), 255 unknown or nodata."""
         if self._memory is None:

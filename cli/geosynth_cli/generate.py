@@ -87,9 +87,8 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.option(
     "--guidance",
     type=click.FloatRange(0),
-    default=1.0,
-    show_default=True,
-    help="Above 1: image and mask follow each other more strictly, at two or three times the cost.",
+    help="Above 1: image and mask follow each other more strictly, at three times the cost, or twice where one side is"
+    " given. [default: 1.5 for new pairs, else 1]",
 )
 @click.option("--batch", "block", type=click.IntRange(1), default=8, show_default=True, help="Pairs a unit of work.")
 @click.option(
@@ -125,7 +124,7 @@ def command(
     balance: bool,
     sampler: str | None,
     steps: int | None,
-    guidance: float,
+    guidance: float | None,
     block: int,
     workers: int | None,
     seed: int,

@@ -31,14 +31,48 @@ from geosynth_cli.session import session
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Optimiser steps.")
 @batch_option
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: 4e-4; half of it with --from]"
+    "--learning-rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="[default: 4e-4; half of it with --from]",
 )
+@click.option(
+    "--size", type=click.IntRange(1), help="Side of what is learnt, pixels: larger tiles are cropped at random."
+)
+@click.option(
+    "--labelled-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of labelled tiles in a batch, where some have no label. [default: as in TILES, at least 0.5]",
+)
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Dropout inside the network, for small tilesets. [default: 0; with --from the model's]",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Stop after so many measurements of the held-out loss without a better one; the best weights are kept.",
+)
+@click.option(
+    "--evaluate-every", type=click.IntRange(1), default=250, show_default=True, help="Steps between measurements."
+)
+@click.option("--samples-every", type=click.IntRange(1), help="Draw samples into OUT/samples every so many steps.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files into OUT/.geosynth/log/tensorboard.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "32", "bf16"]),
     default="auto",
     show_default=True,
     help="auto: bf16 where the device is fast at it.",
+)
+@click.option(
+    "--compile", "compiled", is_flag=True, help="Let torch compile the network: slow start, faster steps on GPUs."
+)
+@click.option(
+    "--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes (GPUs) that share each batch."
+)
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes that make batches ahead. [default: 0 on CPUs, up to 8 on GPUs]"
 )
 @click.option("--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps.")
 @seed_option
@@ -55,7 +89,17 @@ def command(
     steps: int,
     batch: int,
     learning_rate: float | None,
+    size: int | None,
+    labelled_share: float | None,
+    dropout: float | None,
+    patience: int | None,
+    evaluate_every: int,
+    samples_every: int | None,
+    tensorboard: bool,
     precision: str,
+    compiled: bool,
+    devices: int,
+    workers: int | None,
     checkpoint_every: int,
     seed: int,
     device: str,
@@ -65,7 +109,8 @@ def command(
     """Train a generator of image-mask pairs on the tileset TILES.
 
     One diffusion model learns images and masks together from the tiles of split=train; the loss on split=val is
-    reported. Tiles whose masks are unknown count too: they teach it how places look.
+    reported. Tiles whose masks are unknown count too: they teach it how places look. Metrics are kept in
+    OUT/.geosynth/log/metrics.csv.
     """
     from geosynth.diffusion.train import TrainRequest, train_generator
 
@@ -76,6 +121,12 @@ def command(
         seed=seed,
         start=start,
         recipe=None if recipe == "default" else recipe,
+        size=size,
+        dropout=dropout,
+        labelled_share=labelled_share,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        samples_every=samples_every,
     )
     with events.task("train"):
         summary = train_generator(
@@ -87,10 +138,15 @@ def command(
             device=device,
             threads=threads,
             precision=precision,
+            compiled=compiled,
+            devices=devices,
+            workers=workers,
+            tensorboard=tensorboard,
             checkpoint_every=checkpoint_every,
         )
     if summary.nothing_to_do:
         return f"nothing to do: {out} is complete"
     losses = summary.held_out_loss
+    of_step = "" if summary.step == steps else f", weights of step {summary.step}"
     held_out = "" if losses is None else f" (held-out loss: image {losses[0]:.3f}, mask {losses[1]:.3f})"
-    return f"generator {summary.hash[:12]} in {out}{held_out}"
+    return f"generator {summary.hash[:12]} in {out}{of_step}{held_out}"

@@ -1,27 +1,31 @@
-"""Training batches as a pure function of (seed, step, rank), from pairs kept in memory as integers.
+"""Training batches as pure functions of (seed, step), from pairs kept as integers.
 
-Nothing here remembers anything: the batch, crop, turn, noise and noise levels of step s are the same whether the run
-started at 0 or was resumed at s, so a resumed run is the same run.
+Nothing here remembers anything: tiles, crops, turns, noise and noise levels of step s are the same whether the run
+started at 0 or was resumed at s, and whoever makes the batch. The noise of a sample is a function of (seed, step,
+position in the batch), so processes that share a batch draw their part of it and nothing else. Pixels stay integers
+until they are on the device.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosynth.diffusion.codes import encode
-from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import draw_levels
 from geosynth.diffusion.process import Recipe
 from geosynth.legend import UNKNOWN
-from geosynth.noise import generator_for
+from geosynth.noise import generator_for, mix_seed
 from geosynth.samples import turn
+
+LEAST_LABELLED = 0.5
+"""Share of labelled tiles in a batch, at least, where some tiles have no label and nothing else is asked for."""
 
 
 class Pairs(Protocol):
@@ -34,85 +38,145 @@ class Pairs(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One training batch: data and noise float32 (B, C + bits, H, W), valid and known bool (B, H, W), levels (B,)."""
+class Batch(NamedTuple):
+    """One training batch.
 
-    data: Tensor
-    noise: Tensor
+    Attributes:
+        image: raster values (B, C, H, W) in the raster's dtype.
+        valid: bool (B, H, W), pixel is not nodata.
+        mask: class index uint8 (B, H, W), 255 unknown or nodata.
+        noise: float32 (B, C + bits, H, W).
+        image_level, mask_level: float32 (B,).
+    """
+
+    image: Tensor
     valid: Tensor
-    known: Tensor
+    mask: Tensor
+    noise: Tensor
     image_level: Tensor
     mask_level: Tensor
 
+    @property
+    def known(self) -> Tensor:
+        """Bool (B, H, W), pixel is labelled."""
+        return self.mask != UNKNOWN
 
-def training_batch(
-    pairs: Pairs,
-    scale: BandScale,
-    classes: int,
-    recipe: Recipe,
-    *,
-    size: int,
-    batch: int,
-    seed: int,
-    step: int,
-    rank: int = 0,
-) -> Batch:
-    """The batch of one step: tiles drawn with replacement, cropped to ``size`` and turned at random.
 
-    Nadir imagery looks as natural in any of the eight orientations, so they are free augmentation; image and mask are
-    turned together. A tile without any label gets a mask of pure noise at full level.
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """How batches are drawn from pairs.
+
+    Attributes:
+        pairs: what to draw from.
+        recipe: draws the levels.
+        bits: channels of a mask.
+        size: side of the crops, pixels.
+        batch: samples a step.
+        seed: with the step, decides everything.
+        labelled: which pairs have labels, bool (N,); None: all.
+        labelled_share: share of labelled pairs in a batch; None: their share among all pairs, but at least
+            LEAST_LABELLED. Of no account where all pairs, or none, have labels.
     """
-    generator = generator_for("train", seed, step, rank)
-    chosen = torch.randint(len(pairs), (batch,), generator=generator).tolist()
-    turns = torch.randint(8, (batch,), generator=generator).tolist()
-    places = torch.rand(batch, 2, generator=generator).tolist()
-    drawn = []
-    for index, which, place in zip(chosen, turns, places, strict=True):
-        image, valid, mask = pairs.raw(index)
-        row, col = (int(share * (side - size + 1)) for share, side in zip(place, mask.shape, strict=True))
-        window = (..., slice(row, row + size), slice(col, col + size))
-        drawn.append(tuple(turn(part[window], which) for part in (image, valid, mask)))
-    images, valids, masks = (np.stack(parts) for parts in zip(*drawn, strict=True))
-    return assemble(images, valids, masks, scale, classes, recipe, generator)
+
+    pairs: Pairs
+    recipe: Recipe
+    bits: int
+    size: int
+    batch: int
+    seed: int
+    labelled: NDArray[np.bool_] | None = None
+    labelled_share: float | None = None
+    _groups: tuple[NDArray[np.int64], NDArray[np.int64]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        labelled = np.ones(len(self.pairs), bool) if self.labelled is None else self.labelled
+        object.__setattr__(self, "_groups", (np.flatnonzero(labelled), np.flatnonzero(~labelled)))
+
+    @property
+    def share(self) -> float:
+        """Share of labelled pairs in a batch, over many steps."""
+        labelled, unlabelled = (len(group) for group in self._groups)
+        if not labelled or not unlabelled:
+            return float(labelled > 0)
+        return self.labelled_share or max(LEAST_LABELLED, labelled / (labelled + unlabelled))
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """The pairs of a step, int64 (batch,), drawn with replacement from those with and those without labels.
+
+        The number of labelled ones is ``batch * share``, rounded so that it holds over the steps.
+        """
+        generator = generator_for("tiles", self.seed, step)
+        # A share that is no fraction in binary must not lose a tile to rounding.
+        before, after = (math.floor(round(at * self.batch * self.share, 6)) for at in (step, step + 1))
+        with_label = torch.randperm(self.batch, generator=generator).numpy() < after - before
+        where = torch.rand(self.batch, generator=generator, dtype=torch.float64).numpy()
+        labelled, unlabelled = (
+            group[(where * len(group)).astype(np.int64)] if len(group) else 0 for group in self._groups
+        )
+        return np.where(with_label, labelled, unlabelled)
+
+    def step(self, step: int, rank: int = 0, ranks: int = 1) -> Batch:
+        """The batch of a step, or the part of it that process ``rank`` of ``ranks`` takes.
+
+        Tiles are cropped to ``size`` and turned at random. Nadir imagery looks as natural in any of the eight
+        orientations, so they are free augmentation; image and mask are turned together.
+        """
+        generator = generator_for("train", self.seed, step)
+        indices = self.indices(step)
+        turns = torch.randint(8, (self.batch,), generator=generator).tolist()
+        places = torch.rand(self.batch, 2, generator=generator).tolist()
+        image_level, mask_level = draw_levels(self.batch, self.recipe.process, generator, self.recipe.two_levels)
+        mine = range(rank * self.batch // ranks, (rank + 1) * self.batch // ranks)
+        image, valid, mask = _cut(self.pairs, self.size, [(int(indices[at]), turns[at], places[at]) for at in mine])
+        noise = torch.empty(len(mine), image.shape[1] + self.bits, self.size, self.size)
+        source = torch.Generator()
+        for row, at in enumerate(mine):
+            noise[row].normal_(generator=source.manual_seed(mix_seed("noise", self.seed, step, at)))
+        part = slice(mine.start, mine.stop)
+        return _batch(image, valid, mask, noise, image_level[part], mask_level[part], self.recipe)
+
+    def fixed(self, indices: Sequence[int]) -> Batch:
+        """The pairs ``indices``, neither turned nor cropped at random; noise and levels are the same at every call."""
+        generator = generator_for("held-out", self.seed, *indices[:1])
+        image, valid, mask = _cut(self.pairs, self.size, [(index, 0, (0.0, 0.0)) for index in indices])
+        noise = torch.randn(len(image), image.shape[1] + self.bits, self.size, self.size, generator=generator)
+        levels = draw_levels(len(image), self.recipe.process, generator, self.recipe.two_levels)
+        return _batch(image, valid, mask, noise, *levels, self.recipe)
 
 
-def held_out_batch(
-    pairs: Pairs,
-    indices: Sequence[int],
-    scale: BandScale,
-    classes: int,
-    recipe: Recipe,
-    *,
-    size: int,
-    generator: torch.Generator,
-) -> Batch:
-    """The pairs ``indices``, neither turned nor cropped at random, with noise and levels from ``generator``."""
-    drawn = [tuple(part[..., :size, :size] for part in pairs.raw(index)) for index in indices]
-    images, valids, masks = (np.stack(parts) for parts in zip(*drawn, strict=True))
-    return assemble(images, valids, masks, scale, classes, recipe, generator)
+def _cut(
+    pairs: Pairs, size: int, samples: Sequence[tuple[int, int, Sequence[float]]]
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
+    """Crops (pair, turn, place as shares of what is left over) as arrays (B, C, H, W), (B, H, W), (B, H, W)."""
+    parts: list[NDArray[Any]] = []
+    for row, (index, which, place) in enumerate(samples):
+        raw = pairs.raw(index)
+        if not parts:
+            parts = [np.empty((len(samples), *part.shape[:-2], size, size), part.dtype) for part in raw]
+        top, left = (int(share * (side - size + 1)) for share, side in zip(place, raw[1].shape, strict=True))
+        for part, target in zip(raw, parts, strict=True):
+            target[row] = turn(part[..., top : top + size, left : left + size], which)
+    image, valid, mask = parts
+    return image, valid, mask
 
 
-def assemble(
-    images: NDArray[Any],
+def _batch(
+    image: NDArray[Any],
     valid: NDArray[np.bool_],
-    masks: NDArray[np.uint8],
-    scale: BandScale,
-    classes: int,
+    mask: NDArray[np.uint8],
+    noise: Tensor,
+    image_level: Tensor,
+    mask_level: Tensor,
     recipe: Recipe,
-    generator: torch.Generator,
 ) -> Batch:
-    """A batch from raster values (B, C, H, W), valid bool and class indices (B, H, W); noise and levels drawn here."""
-    index = torch.from_numpy(np.where(valid, masks, UNKNOWN).astype(np.uint8))
-    known = index != UNKNOWN
-    data = torch.cat([scale.to_network(images, valid), encode(index, classes)], dim=1)
-    noise = torch.randn(data.shape, generator=generator)
-    image_level, mask_level = draw_levels(len(data), recipe.process, generator, recipe.two_levels)
-    if not recipe.two_levels:
-        return Batch(data, noise, torch.from_numpy(valid), known, image_level, mask_level)
-    unlabelled = ~known.flatten(1).any(dim=1)
-    # An unlabelled tile has no mask to give or to ask for: pure noise, and an image level of its own. If its image had
-    # been the given side, there would be nothing to learn from it.
-    image_level = torch.where(unlabelled & (image_level == 0), mask_level, image_level)
-    mask_level = torch.where(unlabelled, torch.ones_like(mask_level), mask_level)
-    return Batch(data, noise, torch.from_numpy(valid), known, image_level, mask_level)
+    """Put together; samples without any label are asked for their image alone."""
+    if image.dtype == np.float64:  # not every device has it
+        image = image.astype(np.float32)
+    index = torch.from_numpy(np.where(valid, mask, np.uint8(UNKNOWN)))
+    if recipe.two_levels:
+        unlabelled = (index == UNKNOWN).flatten(1).all(dim=1)
+        # There is no mask to give or to ask for: pure noise, and an image level of its own. If the image had been the
+        # given side, there would be nothing to learn from the sample.
+        image_level = torch.where(unlabelled & (image_level == 0), mask_level, image_level)
+        mask_level = torch.where(unlabelled, 1.0, mask_level)
+    return Batch(torch.from_numpy(image), torch.from_numpy(valid), index, noise, image_level, mask_level)

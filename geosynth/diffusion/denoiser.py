@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
@@ -17,6 +18,9 @@ from torch import Tensor
 
 LEVEL_SCALE = 1000.0
 """The U-Net's sinusoidal embedding expects levels on the scale of diffusion timesteps."""
+
+IMAGE_POWER = 0.25
+"""Mean square of an image's network values: bands spread by 0.5."""
 
 _ATTENTION_HEAD = 32
 
@@ -35,6 +39,8 @@ class Denoiser(ModelMixin, ConfigMixin):
         dropout: dropout rate inside the residual blocks.
         two_levels: whether the mask has a noise level of its own.
         bit_size: absolute value of the mask's analog bits.
+        shortcut: whether the U-Net only corrects the best linear answer, for networks that tell the direction of
+            rectified flow (after Karras et al. 2022, section 5). Noise then need not be carried through it.
     """
 
     @register_to_config
@@ -51,6 +57,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         dropout: float = 0.0,
         two_levels: bool = True,
         bit_size: float = 1.0,
+        shortcut: bool = False,
     ) -> None:
         super().__init__()
         folded = (image_channels + mask_channels) * patch * patch
@@ -59,6 +66,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.patch = patch
         self.two_levels = two_levels
         self.bit_size = bit_size
+        self.shortcut = shortcut
         self.multiple = patch * 2 ** (len(widths) - 1)
         self.unet = UNet2DModel(
             sample_size=sample_size // patch,
@@ -73,6 +81,9 @@ class Denoiser(ModelMixin, ConfigMixin):
             class_embed_type="timestep" if two_levels else None,
             dropout=dropout,
         )
+        if shortcut:
+            torch.nn.init.zeros_(self.unet.conv_out.weight)
+            torch.nn.init.zeros_(self.unet.conv_out.bias)
 
     def forward(self, sample: Tensor, image_level: Tensor, mask_level: Tensor) -> Tensor:
         """What the process asks for, of the whole stack.
@@ -88,7 +99,37 @@ class Denoiser(ModelMixin, ConfigMixin):
         folded = F.pixel_unshuffle(sample, self.patch)
         second = mask_level * LEVEL_SCALE if self.two_levels else None
         out: Any = self.unet(folded, image_level * LEVEL_SCALE, class_labels=second).sample
-        return F.pixel_shuffle(out, self.patch).float()
+        answer = F.pixel_shuffle(out, self.patch).float()
+        if not self.shortcut:
+            return answer
+        corrected = []
+        channels = [self.image_channels, self.mask_channels]
+        powers = (IMAGE_POWER, self.bit_size**2)
+        for state, correction, level, power in zip(
+            torch.split(sample, channels, 1),
+            torch.split(answer, channels, 1),
+            (image_level, mask_level),
+            powers,
+            strict=True,
+        ):
+            factor, left = (part[:, None, None, None] for part in best_line(level, power))
+            corrected.append(factor * state + left * correction)
+        return torch.cat(corrected, dim=1)
+
+
+def best_line(level: Tensor, power: float) -> tuple[Tensor, Tensor]:
+    """The best linear guess of the direction noise - data from data mixed with noise on a straight line.
+
+    Args:
+        level: noise level, 0..1.
+        power: mean square of the data, whose mean is 0.
+
+    Returns:
+        the factor of the mixture, and the root mean square of what is left to tell; both of the shape of ``level``.
+    """
+    mixed = (1 - level) ** 2 * power + level**2
+    shared = level - (1 - level) * power
+    return shared / mixed, (1 + power - shared**2 / mixed).clamp(min=0).sqrt()
 
 
 def _norm_groups(widths: tuple[int, ...]) -> int:

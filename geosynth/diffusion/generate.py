@@ -78,6 +78,7 @@ def generate(
     where = choose_device(device)
     folder = resolve(model).resolve()
     generator = load_generator(folder)
+    drawing = generator.pipeline.guidance_for(request.guidance, given=False)
     request = _settled(request, generator)
     donors = find_donors(request, generator.spec, events)
     if donors is not None and request.count is None:
@@ -86,7 +87,7 @@ def generate(
         raise ModelError("how many pairs is not said", remedy="give --count, or masks or images to make pairs for")
     legend = generator.spec.legend if donors is None else donors.spec.legend
     wanted = wanted_shares(request.want, legend, request.balance)
-    asked = _asked(generator, request, donors)
+    asked = _asked(generator, request, donors, drawing)
     identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
     spec = replace(generator.spec if donors is None else donors.spec, id=identity)
     if donors is not None and not is_done(out, asked, rerun):  # a damaged tile must not cost an earlier result
@@ -101,7 +102,7 @@ def generate(
             workers = 1 if where != "cpu" or request.count <= 2 * request.block else os.cpu_count() or 1
         run = partial(run_tasks, events=events, workers=workers, scheduler=scheduler)
         if wanted and donors is None:
-            donors, shares = _drawn(request, spec, place, run)
+            donors, shares = _drawn(replace(request, guidance=drawing), spec, place, run)
         elif wanted and donors is not None:
             shares = shares_of(donors, legend, events)
         numbers = None
@@ -174,7 +175,7 @@ def _make(
 
 
 def _settled(request: GenerateRequest, generator: Generator) -> GenerateRequest:
-    """The request with its sampler and steps said outright.
+    """The request with its sampler, steps and guidance said outright.
 
     Raises:
         ModelError: the generator cannot answer it, or has no such sampler.
@@ -190,7 +191,7 @@ def _settled(request: GenerateRequest, generator: Generator) -> GenerateRequest:
             "this generator has one noise level for image and mask: it cannot paint masks that were chosen",
             remedy="train one with a recipe of two levels, or leave --want and --balance out",
         )
-    if not pipeline.two_levels and (request.question != "joint" or request.guidance != 1):
+    if not pipeline.two_levels and (request.question != "joint" or request.guidance not in (None, 1)):
         what = f"the {'mask' if request.masks_from else 'image'} is given" if request.question != "joint" else "guided"
         raise ModelError(
             f"this generator has one noise level for image and mask and makes new pairs only, but {what}",
@@ -199,10 +200,11 @@ def _settled(request: GenerateRequest, generator: Generator) -> GenerateRequest:
     sampler = request.sampler or samplers_for(pipeline.process)[0]
     steps = request.steps or (default_steps(sampler) if sampler in samplers_for(pipeline.process) else 1)
     Stepper(pipeline.process, sampler, steps)  # refuses what does not fit
-    return replace(request, sampler=sampler, steps=steps)
+    given = request.question != "joint" or bool(request.want) or request.balance
+    return replace(request, sampler=sampler, steps=steps, guidance=pipeline.guidance_for(request.guidance, given=given))
 
 
-def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None) -> dict[str, Any]:
+def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None, drawing: float) -> dict[str, Any]:
     """The request as JSON, with hashes for files."""
     given = None if donors is None else donors.identity()
     return {
@@ -214,6 +216,7 @@ def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None
         "steps": request.steps,
         "guidance": request.guidance,
         "block": request.block,
+        "guidance_of_masks": drawing if donors is None and (request.want or request.balance) else None,
         "want": request.want,
         "balance": request.balance,
         "masks_from": given if request.masks_from else None,

@@ -191,7 +191,10 @@ def save_generator(
     }
     content["hash"] = description_hash(content)
     parameters = sum(weight.numel() for weight in denoiser.parameters())
-    out.write("README.md", model_card(spec, training, lineage, content["hash"], parameters))
+    out.write(
+        "README.md",
+        model_card(spec, training, lineage, content["hash"], parameters=parameters, two_levels=denoiser.two_levels),
+    )
     out.write(META, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return str(content["hash"])
 
@@ -200,8 +203,9 @@ def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:
     """A network for other bands and classes that starts from a trained one.
 
     Everything between the first and the last layer is kept. In those two, a band takes the weights of the band of the
-    same name, else of the same position, else the mean over all bands; mask bits keep theirs only when the legend is
-    the same, because a bit means something else in another legend, and start anew otherwise.
+    same name, else (with as many bands) of the same position, else it starts anew: bands with equal weights would look
+    alike to the network, which could then not tell the noise of one from that of another. Mask bits keep theirs only
+    when the legend is the same, because a bit means something else in another legend, and start anew otherwise.
     """
     old = source.pipeline.denoiser
     config = {key: value for key, value in old.config.items() if not key.startswith("_")}
@@ -223,7 +227,8 @@ def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:
         after = _by_channel(fresh[name], axis, old.patch)
         donors = _donor_bands(source.spec, spec)
         for band, donor in enumerate(donors):
-            after[band] = before[donor] if donor is not None else before[: source.bands].mean(0)
+            if donor is not None:
+                after[band] = before[donor]
         if same_legend:
             after[len(spec.bands) :] = before[source.bands :]
         fresh[name].copy_(after.flatten(0, 1).movedim(0, axis))

@@ -126,6 +126,7 @@ def _encoded(
     """A pair as files and row; the side that was given as it was."""
     request, spec, side = block.request, block.spec, block.spec.tile_size
     question = request.question
+    assert request.guidance is not None, "settled before blocks are made"
     valid = np.ones((side, side), bool)
     grid, columns = _made_up_place(block, sample, generator)
     if donor is not None and donor.grid is not None:

@@ -13,7 +13,9 @@ from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.process import Process
 from geosynth.diffusion.samplers import Stepper, default_steps, samplers_for
 
-STEPS = 30  # noqa: until generate.py asks the samplers
+GUIDANCE = 1.5
+"""For new pairs, unless asked otherwise: image and mask then fit each other far better (docs/benchmarks.md). A given
+side is followed well enough without."""
 
 
 class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -36,6 +38,12 @@ class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Whether an image or a mask can be given."""
         return bool(self.denoiser.two_levels)
 
+    def guidance_for(self, asked: float | None, *, given: bool) -> float:
+        """The guidance that is meant: ``asked``, or the default with a ``given`` side and without."""
+        if asked is not None:
+            return asked
+        return GUIDANCE if self.two_levels and not given else 1.0
+
     @torch.no_grad()
     def __call__(
         self,
@@ -44,7 +52,7 @@ class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
         image: Tensor | None = None,
         mask: Tensor | None = None,
         steps: int | None = None,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         sampler: str | None = None,
         generators: Sequence[Generator] | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -56,7 +64,7 @@ class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
             mask: given masks as analog bits (B, bits, H, W): sample images for them. Not both.
             steps: network evaluations (more calls with guidance); None is the sampler's default.
             guidance: 1 samples what was learnt; above 1 makes each side follow the other more strictly, by moving away
-                from the answer without it (Bao et al. 2023, section 3.3).
+                from the answer without it (Bao et al. 2023, section 3.3); None is GUIDANCE for new pairs, else 1.
             sampler: one of ``samplers_for(process)``; None is the first of them.
             generators: one a sample, on the CPU, for samplers that add noise on the way.
 
@@ -65,6 +73,7 @@ class PairPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         if image is not None and mask is not None:
             raise ValueError("nothing to sample: both the image and the mask are given")
+        guidance = self.guidance_for(guidance, given=image is not None or mask is not None)
         if not self.two_levels and (image is not None or mask is not None or guidance != 1):
             raise ValueError("a network of one noise level makes new pairs only, without guidance")
         bands, device = self.denoiser.image_channels, self.denoiser.device

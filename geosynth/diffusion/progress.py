@@ -1,36 +1,86 @@
-"""What a generator's training says while it runs."""
+"""What a generator's training says while it runs: steps, losses, and how long it will take."""
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
-from geosynth.diffusion.training import DiffusionTask
+from geosynth.diffusion.metriclog import MetricLog
+from geosynth.errors import ModelError
 from geosynth.events import Events
 
 
 class Progress(Callback):
-    """Reports steps, mean losses since the last report, and the held-out loss now and then."""
+    """Reports steps, mean losses since the last report, and once how long it will take."""
 
-    def __init__(self, events: Events, every: int = 10, held_out_every: int = 250) -> None:
-        self.events, self.every, self.held_out_every = events, every, held_out_every
-        self._sums: dict[str, float] = {}
+    def __init__(self, events: Events, metrics: MetricLog, every: int = 10) -> None:
+        self.events, self.metrics, self.every = events, metrics, every
+        self._sum: torch.Tensor | None = None
         self._count = 0
+        self._pace = Pace()
 
-    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
+    def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
+        self.metrics.begin(trainer.global_step)
+        self._pace = Pace()
+
+    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, *_: Any) -> None:
         step, total = trainer.global_step, int(trainer.max_steps)
-        for name in ("loss_image", "loss_mask"):
-            self._sums[name] = self._sums.get(name, 0.0) + float(trainer.callback_metrics[name])
+        # Summed where they are: reading a number from a GPU every step would make it wait.
+        self._sum = outputs["losses"] if self._sum is None else self._sum + outputs["losses"]
         self._count += 1
         if step % self.every == 0 or step == total:
             self.events.progress(step, total, "steps")
-            for name, value in self._sums.items():
-                self.events.metric(name, value / self._count, step)
-            self._sums, self._count = {}, 0
-        if step % self.held_out_every == 0 or step == total:
-            assert isinstance(task, DiffusionTask)
-            held_out = task.held_out_loss()
-            if held_out is not None:
-                for name, value in zip(("val_loss_image", "val_loss_mask"), held_out, strict=True):
-                    self.events.metric(name, value, step)
+            means = trainer.strategy.reduce(self._sum / self._count, reduce_op="mean")
+            for name, value in zip(("loss_image", "loss_mask"), means.tolist(), strict=True):
+                if not math.isfinite(value):
+                    raise ModelError(f"training failed: {name} is {value}", remedy="give a lower --learning-rate")
+                self.metrics.tell(name, value, step)
+            self._sum, self._count = None, 0
+        seconds = self._pace.step(task.device.type)
+        if seconds is not None and step < total:
+            left = total - step
+            self.events.log(f"about {spoken(seconds * left)} for the {left} steps left, on {task.device.type}")
+
+    def on_train_end(self, *_: Any) -> None:
+        self.metrics.close()
+
+    def on_exception(self, *_: Any) -> None:
+        self.metrics.close()
+
+
+class Pace:
+    """Seconds a step takes, told once: when enough steps were seen after the first ones, which choose algorithms."""
+
+    SKIPPED, SEEN, SECONDS = 2, 8, 2.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._done, self._began, self._told = 0, 0.0, False
+
+    def step(self, device: str) -> float | None:
+        """Note a finished step; seconds a step when they are known for the first time, else None."""
+        self._done += 1
+        if self._told or self._done < self.SKIPPED:
+            return None
+        seen = self._done - self.SKIPPED
+        if seen and (seen < self.SEEN or self.clock() - self._began < self.SECONDS):
+            return None
+        if device == "cuda":
+            torch.cuda.synchronize()  # the clock must not stop before the work does
+        if not seen:
+            self._began = self.clock()
+            return None
+        self._told = True
+        return (self.clock() - self._began) / seen
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as a person says it: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

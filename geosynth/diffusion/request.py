@@ -39,7 +39,7 @@ class GenerateRequest:
         count: pairs; None makes one for each mask or image that is given.
         seed: same seed, same noise.
         steps: network evaluations a pair; None is the sampler's default.
-        guidance: above 1 each side follows the other more strictly.
+        guidance: above 1 each side follows the other more strictly; None is the default of what is asked.
         block: pairs a unit of work. A part of the request, because a batch of another size rounds differently.
         sampler: one of ``samplers_for`` the generator's process; None is the first of them.
         masks_from: whose masks are given: a tileset, or mask rasters (files, folders, patterns), or vector files
@@ -54,7 +54,7 @@ class GenerateRequest:
     count: int | None = None
     seed: int = 0
     steps: int | None = None
-    guidance: float = 1.0
+    guidance: float | None = None
     block: int = 8
     sampler: str | None = None
     masks_from: tuple[str, ...] = ()

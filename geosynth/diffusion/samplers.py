@@ -19,13 +19,13 @@ from torch import Generator, Tensor
 from geosynth.diffusion.process import CLIP, TIMESTEPS, Process
 from geosynth.errors import ModelError
 
-_STEPS = {"euler": 30, "dpm": 20, "ddim": 50, "ddpm": TIMESTEPS}
+_STEPS = {"euler": 30, "dpm": 10, "ddim": 50, "ddpm": TIMESTEPS}
 
 
 def samplers_for(process: Process) -> tuple[str, ...]:
     """Names of the samplers a process can be stepped with, its default first."""
     if process.betas is None:
-        return ("euler", "dpm")
+        return ("dpm", "euler")
     return ("ddpm", "ddim", "dpm") if process.prediction == "epsilon" else ("dpm", "ddim", "ddpm")
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from lightning import Callback
 
 from geosynth.devices import choose_device, cpu_threads, has_fast_bfloat16, kept_machine
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
+from geosynth.diffusion.loading import default_workers
+from geosynth.diffusion.metriclog import MetricLog, check_tensorboard
 from geosynth.diffusion.normalise import BandScale
-from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES, Recipe
+from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.progress import Progress
-from geosynth.diffusion.training import DiffusionTask, Plan
+from geosynth.diffusion.samplegrids import SampleGrids
+from geosynth.diffusion.stopping import HeldOut
+from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
@@ -24,15 +31,33 @@ from geosynth.folders import OutputFolder, Rerun, claim, is_done
 from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed
 from geosynth.normalisation import Normalisation
+from geosynth.ranks import Rank, together
 from geosynth.samples import Pair, TilesetDataset
 from geosynth.tileset import Tile, Tileset
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train: ``start`` is a generator folder, "base", or None for random weights.
+    """What to train.
 
-    ``recipe`` is one of RECIPES; None takes that of ``start``, or the default.
+    Attributes:
+        steps: optimiser steps, at most.
+        batch: tiles a step.
+        learning_rate: peak rate; None: 4e-4, half of it with ``start``.
+        seed: decides weights, batches and noise.
+        start: a generator folder, "base", or None for random weights.
+        recipe: one of RECIPES; None takes that of ``start``, or the default.
+        size: side of what the generator makes, pixels: larger tiles are cropped at random. None: the tiles' own.
+        dropout: rate inside the network; None takes that of ``start``, or 0.
+        labelled_share: share of labelled tiles in a batch, where some have no label; None: their share in the tileset,
+            but at least half.
+        evaluate_every: steps between two measurements of the held-out loss.
+        patience: stop after so many measurements without a better one, and keep the weights of the best; None: train
+            to the end and keep the last.
+        samples_every: steps between two pictures of samples; None: no pictures.
+
+    Raises:
+        ModelError: a number out of its range.
     """
 
     steps: int = 4000
@@ -41,15 +66,53 @@ class TrainRequest:
     seed: int = 0
     start: str | None = None
     recipe: str | None = None
+    size: int | None = None
+    dropout: float | None = None
+    labelled_share: float | None = None
+    evaluate_every: int = 250
+    patience: int | None = None
+    samples_every: int | None = None
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("batch", self.batch >= 1, "at least 1"),
+            ("learning rate", self.learning_rate is None or 0 < self.learning_rate < 1, "more than 0 and below 1"),
+            ("size", self.size is None or self.size >= 1, "at least 1"),
+            ("dropout", self.dropout is None or 0 <= self.dropout < 1, "0 or more and below 1"),
+            ("labelled share", self.labelled_share is None or 0 < self.labelled_share <= 1, "more than 0, up to 1"),
+            ("evaluate every", self.evaluate_every >= 1, "at least 1"),
+            ("patience", self.patience is None or self.patience >= 1, "at least 1"),
+            ("samples every", self.samples_every is None or self.samples_every >= 1, "at least 1"),
+        )
+        for name, good, wanted in checks:
+            if not good:
+                raise ModelError(f"{name} out of range", remedy=f"give a number that is {wanted}")
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What training gave: the generator's hash, the held-out loss of (image, mask), whether it was there already."""
+    """What training gave: the generator's hash, the held-out loss of (image, mask), the step the weights are of.
+
+    ``nothing_to_do``: it was there already.
+    """
 
     hash: str
     held_out_loss: tuple[float, float] | None
+    step: int | None = None
     nothing_to_do: bool = False
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What is trained on and from, the recipe and the size decided."""
+
+    tileset: Tileset
+    request: TrainRequest
+    start: Generator | None
+    train: tuple[Tile, ...]
+    held_out: tuple[Tile, ...]
+    network: Denoiser
 
 
 def train_generator(
@@ -60,11 +123,17 @@ def train_generator(
     *,
     rerun: Rerun = "refuse",
     device: str = "auto",
+    devices: int = 1,
     threads: int | None = None,
     precision: str = "auto",
+    compiled: bool = False,
+    workers: int | None = None,
+    tensorboard: bool = False,
     checkpoint_every: int = 500,
 ) -> TrainSummary:
     """Train a generator on the train split of a tileset, held-out loss on its val split.
+
+    Metrics are kept in ``.geosynth/log/metrics.csv``.
 
     Args:
         tiles: tileset folder.
@@ -73,20 +142,83 @@ def train_generator(
         events: progress, metrics, cancellation.
         rerun: rules for an existing output.
         device: "cpu", "cuda", "mps" or "auto".
-        threads: CPU threads; the number is kept with the run, because it decides the last bits of the weights.
-        precision: "32", "bf16", or "auto" (bf16 where the device is fast at it); kept with the run too.
+        devices: processes that share every batch, each on a GPU of its own or with a part of the cores.
+        threads: CPU threads a process; the number is kept with the run, because it decides the last bits of the
+            weights, as do ``devices``, ``precision`` and ``compiled``.
+        precision: "32", "bf16", or "auto" (bf16 where the device is fast at it).
+        compiled: whether torch compiles the network.
+        workers: processes that make batches ahead of time; None: enough for a GPU, none for a CPU. Changes no bit.
+        tensorboard: write TensorBoard's files into ``.geosynth/log/tensorboard`` too.
         checkpoint_every: steps between checkpoints.
 
     Raises:
         TilesetError: no training tiles, or a tile size the network cannot take.
-        ModelError: ``start`` is not a generator.
+        ModelError: ``start`` is not a generator, there are not so many devices, or the training fails.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
     where = choose_device(device)
+    _check_devices(where, devices, request.batch)
+    if tensorboard:
+        check_tensorboard()
+    inputs = _inputs(tiles, request)
+    tileset, start, request = inputs.tileset, inputs.start, inputs.request
+    asked = {
+        "command": "train",
+        **asdict(request),
+        "start": None if start is None else start.hash,
+        "tiles": tileset.identity(),
+    }
+    if not is_done(out, asked, rerun):
+        tileset.verify((*inputs.train, *inputs.held_out))  # before anything of an earlier run goes
+    with claim(out, asked, rerun) as folder:
+        if folder.complete:
+            return TrainSummary(describe(folder.path)["hash"], None, nothing_to_do=True)
+        asked_machine = {
+            "device": where,
+            "devices": devices,
+            "threads": threads or max(1, torch.get_num_threads() // devices),
+            "precision": precision if precision != "auto" else "bf16" if has_fast_bfloat16(where) else "32",
+            "channels_last": where == "cuda",
+            "compiled": compiled,
+        }
+        machine = kept_machine(folder, asked_machine, events)
+        events.log(f"reading {len(inputs.train)} training and {len(inputs.held_out)} held-out tiles")
+        task = _task(inputs, machine, workers, events)
+        log = MetricLog(events, folder.state / "log", tensorboard=tensorboard)
+        judge = HeldOut(log, request.evaluate_every, request.patience)
+        report: list[Callback] = [Progress(events, log), judge]
+        if request.samples_every:
+            spec = tileset.spec
+            names = [band.name for band in spec.bands]
+            report.append(SampleGrids(folder, spec.legend, names, request.samples_every))
+        others = (str(tiles), request, folder.state, machine, workers)
+        with cpu_threads(machine["threads"]), together(machine["devices"], _beside, others, events) as rank:
+            _fit(task, folder.state, events, report, machine, checkpoint_every, rank)
+        judge.restore(task)
+        return _save(folder, inputs, task, judge, machine, events)
+
+
+def _check_devices(device: str, devices: int, batch: int) -> None:
+    there = {"cpu": devices, "cuda": torch.cuda.device_count()}.get(device, 1)
+    if devices > there:
+        raise ModelError(f"{devices} devices were asked for, and there are {there}", remedy=f"give --devices {there}")
+    if devices > batch:
+        raise ModelError(f"a batch of {batch} is too small for {devices} devices", remedy="give a larger --batch")
+
+
+def _inputs(tiles: str | PathLike[str], request: TrainRequest) -> _Inputs:
+    """What a request means, everything checked that can be without reading pixels."""
     tileset = Tileset(tiles)
     start = None if request.start is None else load_generator(request.start)
     recipe = _recipe(request, start)
-    request = replace(request, recipe=recipe)
+    size = request.size or tileset.spec.tile_size
+    if size > tileset.spec.tile_size:
+        raise TilesetError(
+            f"has tiles of {tileset.spec.tile_size} px, and crops of {size} px were asked for",
+            where=tileset.path,
+            remedy=f"give --size {tileset.spec.tile_size} or less, or tile again with larger tiles",
+        )
+    request = replace(request, recipe=recipe, size=size)
     # A network of one level cannot tell images without labels from pairs.
     labelled = None if RECIPES[recipe].two_levels else True
     train, held_out = tileset.select("train", labelled=labelled), tileset.select("val", labelled=labelled)
@@ -96,79 +228,101 @@ def train_generator(
         raise TilesetError(
             "has no labelled training tile", where=tileset.path, remedy="give labels to: geosynth tile --labels"
         )
-    network = _network(tileset, start, recipe, request.seed)
-    asked = {
-        "command": "train",
-        **asdict(request),
-        "start": None if start is None else start.hash,
-        "tiles": tileset.identity(),
-    }
-    if not is_done(out, asked, rerun):
-        tileset.verify((*train, *held_out))  # before anything of an earlier run goes
-    with claim(out, asked, rerun) as folder:
-        if folder.complete:
-            return TrainSummary(describe(folder.path)["hash"], None, nothing_to_do=True)
-        asked_machine = {
-            "device": where,
-            "threads": threads or torch.get_num_threads(),
-            "precision": precision if precision != "auto" else "bf16" if has_fast_bfloat16(where) else "32",
-        }
-        machine = kept_machine(folder, asked_machine, events)
-        events.log(f"reading {len(train)} training and {len(held_out)} held-out tiles")
-        pairs = _read(tileset, train, events), _read(tileset, held_out, events)
-        with cpu_threads(machine["threads"]):
-            return _train(folder, tileset, pairs, network, request, start, events, machine, checkpoint_every)
+    if request.patience is not None and not held_out:
+        raise TilesetError(
+            "has no val tiles to stop by", where=tileset.path, remedy="leave out --patience, or tile again with --split"
+        )
+    return _Inputs(tileset, request, start, train, held_out, _network(tileset, start, request))
 
 
-def _train(
-    folder: OutputFolder,
-    tileset: Tileset,
-    pairs: tuple[TilesetDataset, TilesetDataset],
-    network: Denoiser,
-    request: TrainRequest,
-    start: Generator | None,
+def _task(inputs: _Inputs, machine: dict[str, Any], workers: int | None, events: Events) -> DiffusionTask:
+    """The task with its pixels; the same in every process."""
+    tileset, request = inputs.tileset, inputs.request
+    train, held_out = (_read(tileset, chosen, events) for chosen in (inputs.train, inputs.held_out))
+    plan = Plan(
+        steps=request.steps,
+        batch=request.batch,
+        size=request.size or tileset.spec.tile_size,
+        seed=request.seed,
+        recipe=request.recipe or DEFAULT_RECIPE,
+        labelled_share=request.labelled_share,
+    )
+    # A warm start must not be shaken out of what it knows.
+    rate = request.learning_rate or plan.learning_rate * (0.5 if inputs.start else 1)
+    if workers is None:
+        workers = default_workers(machine["device"], train.in_memory, machine["devices"])
+    return DiffusionTask(
+        inputs.network,
+        train,
+        held_out,
+        _scale(tileset),
+        len(tileset.spec.legend),
+        replace(plan, learning_rate=rate),
+        np.array([pair.tile.labelled for pair in train.pairs]),
+        Means(workers, machine["channels_last"], machine["compiled"]),
+    )
+
+
+def _fit(
+    task: DiffusionTask,
+    state: Path,
     events: Events,
+    report: list[Callback],
     machine: dict[str, Any],
     checkpoint_every: int,
-) -> TrainSummary:
-    spec = tileset.spec
-    recipe = request.recipe or DEFAULT_RECIPE
-    plan = Plan(steps=request.steps, batch=request.batch, size=spec.tile_size, seed=request.seed, recipe=recipe)
-    # A warm start must not be shaken out of what it knows.
-    rate = request.learning_rate or plan.learning_rate * (0.5 if start else 1)
-    scale = BandScale(
-        mean=tuple(band.mean for band in tileset.statistics),
-        std=tuple(band.std for band in tileset.statistics),
-        low=tuple(band.min for band in tileset.statistics),
-        high=tuple(band.max for band in tileset.statistics),
-    )
-    task = DiffusionTask(
-        network,
-        *pairs,
-        scale,
-        len(spec.legend),
-        replace(plan, learning_rate=rate),
-    )
-    # The loader only counts: batches come from the step number (see batches.py).
-    counter: DataLoader[int] = DataLoader(range(plan.steps), batch_size=None)  # type: ignore[arg-type]
+    rank: Rank,
+) -> None:
     fit(
         task,
-        {"train_dataloaders": counter},
-        folder.state,
+        {},
+        state,
         events,
-        [Progress(events)],
-        steps=plan.steps,
+        report,
+        steps=task.plan.steps,
         device=machine["device"],
         precision=machine["precision"],
-        clip=plan.clip,
+        clip=task.plan.clip,
         checkpoint_every=checkpoint_every,
+        rank=rank,
     )
-    # Images of the val split chose nothing but were looked at; only what was learnt from counts as seen.
+
+
+def _beside(
+    rank: Rank, tiles: str, request: TrainRequest, state: Path, machine: dict[str, Any], workers: int | None
+) -> Callable[[], None]:
+    """The part of a process that helps another one: the same task, of which nothing is told or written."""
+    silent = Events()
+    task = _task(_inputs(tiles, request), machine, workers, silent)
+    log = MetricLog(silent)
+    report: list[Callback] = [Progress(silent, log), HeldOut(log, request.evaluate_every, request.patience)]
+
+    def work() -> None:
+        with cpu_threads(machine["threads"]):
+            _fit(task, state, silent, report, machine, checkpoint_every=1, rank=rank)
+
+    return work
+
+
+def _save(
+    folder: OutputFolder,
+    inputs: _Inputs,
+    task: DiffusionTask,
+    judge: HeldOut,
+    machine: dict[str, Any],
+    events: Events,
+) -> TrainSummary:
+    """Write what was trained."""
+    request, start, plan = inputs.request, inputs.start, task.plan
+    spec = replace(inputs.tileset.spec, tile_size=plan.size)
+    step = judge.step or request.steps
     summary: dict[str, Any] = {
-        "recipe": recipe,
+        "recipe": request.recipe,
         "steps": request.steps,
+        "weights_of_step": step,
         "batch": request.batch,
-        "learning_rate": rate,
+        "learning_rate": plan.learning_rate,
+        "dropout": inputs.network.config.dropout,
+        "labelled_share": round(task.drawing.share, 6),
         "seed": request.seed,
         "started_from": "random weights" if start is None else start.hash,
         "tileset": spec.id,
@@ -177,26 +331,36 @@ def _train(
     held_out_loss = task.held_out_loss()
     if held_out_loss is not None:
         summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
-    lineage = Lineage.of((pair.tile for pair in pairs[0].pairs), spec.crs_name)
+    # Tiles of the val split count as seen only where they chose the weights.
+    lineage = Lineage.of((*inputs.train, *(inputs.held_out if request.patience else ())), spec.crs_name)
     if start is not None:
         lineage |= start.lineage
-    content_hash = save_generator(folder, task.average, spec, scale, summary, lineage, process=task.recipe.process)
+    content_hash = save_generator(folder, task.average, spec, task.scale, summary, lineage, process=task.recipe.process)
     (folder.state / CHECKPOINT).unlink(missing_ok=True)
     folder.finish()
     events.artifact(folder.path, "generator")
-    return TrainSummary(content_hash, held_out_loss)
+    return TrainSummary(content_hash, held_out_loss, step)
 
 
 def _read(tileset: Tileset, tiles: tuple[Tile, ...], events: Events) -> TilesetDataset:
     return TilesetDataset([Pair(tileset, tile) for tile in tiles], Normalisation.of(tileset.statistics), events=events)
 
 
+def _scale(tileset: Tileset) -> BandScale:
+    bands = tileset.statistics
+    return BandScale(
+        mean=tuple(band.mean for band in bands),
+        std=tuple(band.std for band in bands),
+        low=tuple(band.min for band in bands),
+        high=tuple(band.max for band in bands),
+    )
+
+
 def _recipe(request: TrainRequest, start: Generator | None) -> str:
     if start is None:
         return request.recipe or DEFAULT_RECIPE
-    trained = next(
-        name for name, recipe in RECIPES.items() if recipe == Recipe(start.pipeline.process, start.pipeline.two_levels)
-    )
+    own = (start.pipeline.process, start.pipeline.two_levels)
+    trained = next(name for name, recipe in RECIPES.items() if (recipe.process, recipe.two_levels) == own)
     if request.recipe not in (None, trained):
         raise ModelError(
             f"was trained with recipe {trained}, which cannot go on as {request.recipe}",
@@ -206,24 +370,33 @@ def _recipe(request: TrainRequest, start: Generator | None) -> str:
     return trained
 
 
-def _network(tileset: Tileset, start: Generator | None, recipe: str, seed: int) -> Denoiser:
-    spec = tileset.spec
-    torch.manual_seed(mix_seed("weights", seed))
+def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -> Denoiser:
+    spec, size = tileset.spec, request.size or tileset.spec.tile_size
+    torch.manual_seed(mix_seed("weights", request.seed))
     if start is not None:
-        network = adapt(start, spec, spec.tile_size)
+        network = adapt(start, spec, size)
     else:
+        recipe = RECIPES[request.recipe or DEFAULT_RECIPE]
         network = Denoiser(
             image_channels=len(spec.bands),
             mask_channels=bit_count(len(spec.legend)),
-            sample_size=spec.tile_size,
+            sample_size=size,
             # About 32 x 32 positions inside the network, whatever the tile: the cost of a step stays the same.
-            patch=2 if spec.tile_size <= 96 else 4,
-            two_levels=RECIPES[recipe].two_levels,
+            patch=2 if size <= 96 else 4,
+            two_levels=recipe.two_levels,
+            bit_size=recipe.bit_size,
+            shortcut=recipe.shortcut,
         )
-    if spec.tile_size % network.multiple:
+    if size % network.multiple:
         raise TilesetError(
-            f"tiles of {spec.tile_size} px do not fit the network",
+            f"tiles of {size} px do not fit the network",
             where=tileset.path,
-            remedy=f"tile again with a --size that {network.multiple} divides",
+            remedy=f"give a --size that {network.multiple} divides, here or to: geosynth tile",
         )
-    return network
+    if request.dropout is None or request.dropout == network.config.dropout:
+        return network
+    # Not from_config: it takes what was a default once for the default again.
+    config = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    changed: Denoiser = Denoiser(**{**config, "dropout": request.dropout})
+    changed.load_state_dict(network.state_dict())
+    return changed

@@ -62,7 +62,7 @@ class SceneRequest:
         height, width: pixels; None takes those of the map that is given.
         seed: same seed, same noise: of two scenes the pixels they share start from the same values.
         steps: noise levels; None is the sampler's default.
-        guidance: above 1 image and mask follow each other more strictly.
+        guidance: above 1 image and mask follow each other more strictly; None is the default of what is asked.
         sampler: one of ``samplers_for`` the generator's process; None is the first of them.
         overlap: pixels the windows of a noise level share, rounded up to what the network divides; None is an eighth of
             a tile.
@@ -75,7 +75,7 @@ class SceneRequest:
     width: int | None = None
     seed: int = 0
     steps: int | None = None
-    guidance: float = 1.0
+    guidance: float | None = None
     sampler: str | None = None
     overlap: int | None = None
     batch: int = 8
@@ -161,7 +161,7 @@ def generate_scene(
 
 def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path, device: str, events: Events) -> _Job:
     pipeline, spec = generator.pipeline, generator.spec
-    if not pipeline.two_levels and (request.masks_from or request.guidance != 1):
+    if not pipeline.two_levels and (request.masks_from or request.guidance not in (None, 1)):
         raise ModelError(
             "this generator has one noise level for image and mask and makes new pairs only, but"
             f" {'a map is given' if request.masks_from else 'guided'}",
@@ -176,6 +176,7 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
     if not 0 <= overlap <= side // 2:
         raise ModelError(f"windows of {side} px with an overlap of {overlap} px", remedy="give half a tile at most")
     painted, inputs = _map(request, spec, events)
+    guidance = pipeline.guidance_for(request.guidance, given=painted is not None)
     height, width = _size(request, painted)
     asked = {
         "command": "generate",
@@ -186,7 +187,7 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
         "seed": request.seed,
         "sampler": sampler,
         "steps": steps,
-        "guidance": request.guidance,
+        "guidance": guidance,
         "overlap": overlap,
         "batch": request.batch,
         "masks_from": inputs,
@@ -207,7 +208,7 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
     )
     plan = ScenePlan(
         folder, generator.hash, canvas, side, overlap, multiple, painted is not None, request.seed, sampler, steps,
-        request.guidance, request.batch, device,
+        guidance, request.batch, device,
     )  # fmt: skip
     return _Job(generator, plan, grid, painted, asked)
 

@@ -53,7 +53,7 @@ def test_every_file_says_that_it_is_synthetic(pairs: Path, shared_generator: Pat
             tags = dataset.tags()
         assert tags["GEOSYNTH_SYNTHETIC"] == "both"
         assert tags["GEOSYNTH_GENERATOR"] == load_generator(shared_generator).hash
-        assert (tags["GEOSYNTH_SAMPLER"], tags["GEOSYNTH_STEPS"], tags["GEOSYNTH_GUIDANCE"]) == ("euler", "2", "1")
+        assert (tags["GEOSYNTH_SAMPLER"], tags["GEOSYNTH_STEPS"], tags["GEOSYNTH_GUIDANCE"]) == ("dpm", "2", "1.5")
         assert tags["DIGITAL_SOURCE_TYPE"].endswith("trainedAlgorithmicMedia")
 
 
@@ -84,13 +84,13 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(pairs: Path, shared_genera
 
 
 def test_the_sampler_is_part_of_the_request(pairs: Path, shared_generator: Path, tmp_path: Path) -> None:
-    generate(shared_generator, replace(FIVE, count=1, block=1, sampler="dpm"), tmp_path / "dpm", Events())
-    tileset = Tileset(tmp_path / "dpm")
-    assert read_tags(tileset.path / tileset.tiles[0].image)["GEOSYNTH_SAMPLER"] == "dpm"
+    generate(shared_generator, replace(FIVE, count=1, block=1, sampler="euler"), tmp_path / "euler", Events())
+    tileset = Tileset(tmp_path / "euler")
+    assert read_tags(tileset.path / tileset.tiles[0].image)["GEOSYNTH_SAMPLER"] == "euler"
     asked = json.loads((pairs / ".geosynth" / "request.json").read_text())
-    assert (asked["sampler"], asked["steps"], asked["count"]) == ("euler", 2, 5)
+    assert (asked["sampler"], asked["steps"], asked["count"]) == ("dpm", 2, 5)
     with pytest.raises(OutputError, match="sampler"):
-        generate(shared_generator, replace(FIVE, sampler="dpm"), pairs, Events())
+        generate(shared_generator, replace(FIVE, sampler="euler"), pairs, Events())
     with pytest.raises(ModelError, match=r"no sampler 'ddpm'.*euler, dpm"):
         generate(shared_generator, replace(FIVE, sampler="ddpm"), tmp_path / "out", Events())
     with pytest.raises(ModelError, match="how many pairs"):
