@@ -43,8 +43,10 @@ def encode(mask: Tensor, classes: int, size: float = 1.0) -> Tensor:
     """
     index = mask.long()
     known = index != UNKNOWN
-    codes = code_book(classes).to(mask.device)[torch.where(known, index, 0)] * (known[..., None] * size)
-    return codes.movedim(-1, -3)
+    # Bit by bit where the mask is: a table would have to travel to a GPU at every step.
+    digits = torch.arange(bit_count(classes), device=mask.device)
+    codes = ((index[..., None] >> digits) & 1).float() * 2 - 1
+    return (codes * (known[..., None] * size)).movedim(-1, -3)
 
 
 def decode(bits: Tensor, classes: int, size: float = 1.0) -> tuple[Tensor, Tensor]:

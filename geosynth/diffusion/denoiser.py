@@ -85,6 +85,14 @@ class Denoiser(ModelMixin, ConfigMixin):
             torch.nn.init.zeros_(self.unet.conv_out.weight)
             torch.nn.init.zeros_(self.unet.conv_out.bias)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments it was made with: ``Denoiser(**settings)`` is one of its kind.
+
+        Not ``from_config``, which takes a value that was a default once for the default again.
+        """
+        return {name: value for name, value in self.config.items() if not name.startswith("_")}
+
     def forward(self, sample: Tensor, image_level: Tensor, mask_level: Tensor) -> Tensor:
         """What the process asks for, of the whole stack.
 

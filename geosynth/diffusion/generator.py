@@ -170,7 +170,7 @@ def save_generator(
         The content hash, which names the generator in everything it makes.
     """
     scratch = out.temporary / "pipeline"
-    network = Denoiser.from_config(denoiser.config)
+    network = Denoiser(**denoiser.settings)
     network.load_state_dict(denoiser.state_dict())
     PairPipeline(network.half() if half else network, process.scheduler()).save_pretrained(
         scratch, safe_serialization=True
@@ -208,8 +208,7 @@ def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:
     when the legend is the same, because a bit means something else in another legend, and start anew otherwise.
     """
     old = source.pipeline.denoiser
-    config = {key: value for key, value in old.config.items() if not key.startswith("_")}
-    config |= {
+    config = old.settings | {
         "image_channels": len(spec.bands),
         "mask_channels": bit_count(len(spec.legend)),
         "sample_size": sample_size,

@@ -395,8 +395,6 @@ def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -
         )
     if request.dropout is None or request.dropout == network.config.dropout:
         return network
-    # Not from_config: it takes what was a default once for the default again.
-    config = {name: value for name, value in network.config.items() if not name.startswith("_")}
-    changed: Denoiser = Denoiser(**{**config, "dropout": request.dropout})
+    changed: Denoiser = Denoiser(**network.settings | {"dropout": request.dropout})
     changed.load_state_dict(network.state_dict())
     return changed
