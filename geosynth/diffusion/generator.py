@@ -199,19 +199,21 @@ def save_generator(
     return str(content["hash"])
 
 
-def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:
+def adapt(source: Generator, spec: TileSpec, sample_size: int, *, shortcut: bool | None = None) -> Denoiser:
     """A network for other bands and classes that starts from a trained one.
 
     Everything between the first and the last layer is kept. In those two, a band takes the weights of the band of the
     same name, else (with as many bands) of the same position, else it starts anew: bands with equal weights would look
     alike to the network, which could then not tell the noise of one from that of another. Mask bits keep theirs only
-    when the legend is the same, because a bit means something else in another legend, and start anew otherwise.
+    when the legend is the same, because a bit means something else in another legend, and start anew otherwise. With a
+    ``shortcut`` (see ``Denoiser``) that the old network has not, or without its own, all of the last layer starts anew.
     """
     old = source.pipeline.denoiser
     config = old.settings | {
         "image_channels": len(spec.bands),
         "mask_channels": bit_count(len(spec.legend)),
         "sample_size": sample_size,
+        "shortcut": old.shortcut if shortcut is None else shortcut,
     }
     new: Denoiser = Denoiser(**config)
     weights, fresh = old.state_dict(), new.state_dict()
@@ -222,6 +224,8 @@ def adapt(source: Generator, spec: TileSpec, sample_size: int) -> Denoiser:
     fresh["unet.conv_in.bias"].copy_(weights["unet.conv_in.bias"])
     same_legend = spec.legend.names == source.spec.legend.names
     for name, axis in edges.items():
+        if new.shortcut != old.shortcut and name.startswith("unet.conv_out"):
+            continue
         before = _by_channel(weights[name], axis, old.patch)
         after = _by_channel(fresh[name], axis, old.patch)
         donors = _donor_bands(source.spec, spec)

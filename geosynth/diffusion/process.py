@@ -135,17 +135,15 @@ class Recipe:
         two_levels: whether image and mask have a noise level each. Otherwise both sides share one, and the network
             answers only what it was made for: new pairs.
         bit_size: absolute value of the mask's analog bits, beside images that spread by 0.5.
-        shortcut: whether the network corrects the best linear answer (see ``Denoiser``); rectified flow only.
     """
 
     process: Process
     two_levels: bool = True
     bit_size: float = 1.0
-    shortcut: bool = False
 
 
 RECIPES = {
-    "flow": Recipe(Process(), bit_size=0.5, shortcut=True),
+    "flow": Recipe(Process(), bit_size=0.5),
     "v": Recipe(Process("v_prediction", "squaredcos_cap_v2")),
     "satsynth": Recipe(Process("epsilon", "linear"), two_levels=False),
 }

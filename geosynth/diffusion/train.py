@@ -13,15 +13,15 @@ import torch
 from lightning import Callback
 
 from geosynth.devices import choose_device, cpu_threads, has_fast_bfloat16, kept_machine
-from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.generator import Generator, adapt, describe, load_generator, save_generator
+from geosynth.diffusion.generator import Generator, describe, load_generator, save_generator
 from geosynth.diffusion.loading import default_workers
 from geosynth.diffusion.metriclog import MetricLog, check_tensorboard
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.samplegrids import SampleGrids
+from geosynth.diffusion.starting import network_to_train, recipe_to_train
 from geosynth.diffusion.stopping import HeldOut
 from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.errors import ModelError, TilesetError
@@ -29,7 +29,6 @@ from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done
 from geosynth.lineage import Lineage
-from geosynth.noise import mix_seed
 from geosynth.normalisation import Normalisation
 from geosynth.ranks import Rank, together
 from geosynth.samples import Pair, TilesetDataset
@@ -210,7 +209,7 @@ def _inputs(tiles: str | PathLike[str], request: TrainRequest) -> _Inputs:
     """What a request means, everything checked that can be without reading pixels."""
     tileset = Tileset(tiles)
     start = None if request.start is None else load_generator(request.start)
-    recipe = _recipe(request, start)
+    recipe = recipe_to_train(request.recipe, start, request.start)
     size = request.size or tileset.spec.tile_size
     if size > tileset.spec.tile_size:
         raise TilesetError(
@@ -232,7 +231,8 @@ def _inputs(tiles: str | PathLike[str], request: TrainRequest) -> _Inputs:
         raise TilesetError(
             "has no val tiles to stop by", where=tileset.path, remedy="leave out --patience, or tile again with --split"
         )
-    return _Inputs(tileset, request, start, train, held_out, _network(tileset, start, request))
+    network = network_to_train(tileset, start, recipe, size=size, dropout=request.dropout, seed=request.seed)
+    return _Inputs(tileset, request, start, train, held_out, network)
 
 
 def _task(inputs: _Inputs, machine: dict[str, Any], workers: int | None, events: Events) -> DiffusionTask:
@@ -354,47 +354,3 @@ def _scale(tileset: Tileset) -> BandScale:
         low=tuple(band.min for band in bands),
         high=tuple(band.max for band in bands),
     )
-
-
-def _recipe(request: TrainRequest, start: Generator | None) -> str:
-    if start is None:
-        return request.recipe or DEFAULT_RECIPE
-    own = (start.pipeline.process, start.pipeline.two_levels)
-    trained = next(name for name, recipe in RECIPES.items() if (recipe.process, recipe.two_levels) == own)
-    if request.recipe not in (None, trained):
-        raise ModelError(
-            f"was trained with recipe {trained}, which cannot go on as {request.recipe}",
-            where=request.start,
-            remedy=f"give --recipe {trained}, or train without --from",
-        )
-    return trained
-
-
-def _network(tileset: Tileset, start: Generator | None, request: TrainRequest) -> Denoiser:
-    spec, size = tileset.spec, request.size or tileset.spec.tile_size
-    torch.manual_seed(mix_seed("weights", request.seed))
-    if start is not None:
-        network = adapt(start, spec, size)
-    else:
-        recipe = RECIPES[request.recipe or DEFAULT_RECIPE]
-        network = Denoiser(
-            image_channels=len(spec.bands),
-            mask_channels=bit_count(len(spec.legend)),
-            sample_size=size,
-            # About 32 x 32 positions inside the network, whatever the tile: the cost of a step stays the same.
-            patch=2 if size <= 96 else 4,
-            two_levels=recipe.two_levels,
-            bit_size=recipe.bit_size,
-            shortcut=recipe.shortcut,
-        )
-    if size % network.multiple:
-        raise TilesetError(
-            f"tiles of {size} px do not fit the network",
-            where=tileset.path,
-            remedy=f"give a --size that {network.multiple} divides, here or to: geosynth tile",
-        )
-    if request.dropout is None or request.dropout == network.config.dropout:
-        return network
-    changed: Denoiser = Denoiser(**network.settings | {"dropout": request.dropout})
-    changed.load_state_dict(network.state_dict())
-    return changed

@@ -115,3 +115,13 @@ def test_adapting_to_other_bands_and_classes(shared_generator: Path) -> None:
     assert torch.equal(new["unet.mid_block.resnets.0.conv1.weight"], old["unet.mid_block.resnets.0.conv1.weight"])
     with torch.no_grad():
         assert network(torch.randn(1, 6, 48, 48), torch.ones(1), torch.ones(1)).shape == (1, 6, 48, 48)
+
+
+def test_adapting_to_a_shortcut_starts_the_last_layer_anew(shared_generator: Path) -> None:
+    source = load_generator(shared_generator)
+    network = adapt(source, source.spec, 32, shortcut=True)
+    old, new = source.pipeline.denoiser.state_dict(), network.state_dict()
+    assert network.shortcut
+    assert not new["unet.conv_out.weight"].any()
+    assert torch.equal(new["unet.conv_in.weight"], old["unet.conv_in.weight"])
+    assert not adapt(source, source.spec, 32).shortcut
