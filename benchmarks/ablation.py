@@ -68,7 +68,7 @@ FEW = {
     "v": [Sampling("dpm", 20), Sampling("dpm", 50)],
     "satsynth": [Sampling("ddim", 50), Sampling("ddpm", 250), Sampling("ddpm", 1000)],
 }
-GUIDANCES = (1.0, 1.5, 2.0, 3.0)
+GUIDANCES = {"joint": (1.0, 1.5, 2.0, 3.0), "image": (1.0, 1.5, 2.0)}
 BEST = RECIPES[DEFAULT_RECIPE].bit_size
 LABELS = ((0.02, False), (0.02, True), (0.1, False), (0.1, True), (1.0, False))
 NETWORKS = {
@@ -225,8 +225,8 @@ def guidance(lab: Lab) -> str:
             lab.measured(Run("world", seed=seed, bits=BEST), Sampling("dpm", 20, strength, question))
             for seed in SEEDS[:2]
         ]
-        for question in ("joint", "image")
-        for strength in GUIDANCES
+        for question, strengths in GUIDANCES.items()
+        for strength in strengths
     }
     return table("Guidance (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
 

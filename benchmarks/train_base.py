@@ -145,9 +145,9 @@ def seconds_a_step(task: DiffusionTask, device: str, *, compiled: bool) -> float
         trial.compile()
     optimizer = torch.optim.AdamW(trial.parameters(), fused=True)
     batches = iter(step_loader(StepBatches(task.drawing, 0, 1000), torch.device(device), task.means.workers))
-    began, done, first = time.perf_counter(), 0, time.perf_counter()
+    done, first = 0, time.perf_counter()
     for number, batch in enumerate(batches):
-        if number == 10 or (done == 0 and time.perf_counter() - began > 20):
+        if number in (1, 10):
             _wait(device)
             first, done = time.perf_counter(), 0  # the first steps choose algorithms and compile
         with torch.autocast(device, torch.bfloat16, enabled=precision_of(device) == "bf16"):
@@ -157,7 +157,7 @@ def seconds_a_step(task: DiffusionTask, device: str, *, compiled: bool) -> float
         optimizer.step()
         optimizer.zero_grad()
         done += 1
-        if number >= 110 or time.perf_counter() - first > 30:
+        if number >= 110 or (number and time.perf_counter() - first > 30):
             break
     _wait(device)
     return (time.perf_counter() - first) / done

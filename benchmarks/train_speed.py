@@ -78,7 +78,7 @@ class Clock:
     def times(self) -> Times:
         if self.device == "cuda":  # steps are only asked for; what counts is when all are done
             torch.cuda.synchronize()
-            steps = len(self.wall) - WARM
+            steps = len(self.wall) - WARM - 1
             return (time.perf_counter() - self.wall[WARM]) / steps, (time.process_time() - self.cpu[WARM]) / steps
         return statistics.median(np.diff(self.wall[WARM:])), statistics.median(np.diff(self.cpu[WARM:]))
 

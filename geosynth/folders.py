@@ -74,6 +74,14 @@ class OutputFolder:
         shutil.rmtree(self.temporary, ignore_errors=True)  # a kill before this leaves it for the next claim
 
 
+def keep_apart(out: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
+    """Raise OutputError when an output folder is, or holds, one of its inputs: overwriting would take it away."""
+    place = Path(out).resolve()
+    for path in inputs:
+        if Path(path).resolve().is_relative_to(place):
+            raise OutputError("is read, and would be overwritten", where=path, remedy="choose another --out")
+
+
 @contextmanager
 def claim(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun = "refuse") -> Iterator[OutputFolder]:
     """Take a folder for writing, under the rules of a rerun. Check all inputs before: this may delete an old output.

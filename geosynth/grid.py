@@ -141,7 +141,9 @@ def fictitious_cell(crs: CRS, pixel_size: tuple[float, float], side: int, index:
     return divmod(index, columns)
 
 
-def fictitious_grid(crs: CRS, pixel_size: tuple[float, float], side: int, index: int, tileset_id: str) -> Grid:
+def fictitious_grid(
+    crs: CRS, pixel_size: tuple[float, float], side: int, index: int, tileset_id: str, cells: int = CELLS
+) -> Grid:
     """The made-up place of synthetic tile ``index``: training CRS and exact pixel size, a cell of its own.
 
     Cells are two tiles apart, so no two footprints touch (GDAL and torchgeo mosaic files that share one). The tile sits
@@ -155,6 +157,7 @@ def fictitious_grid(crs: CRS, pixel_size: tuple[float, float], side: int, index:
         side: tile side in pixels.
         index: number of the sample, from 0.
         tileset_id: id of the synthetic tileset.
+        cells: columns and rows that are kept free for it; the fewer, the more places there are to start from.
     """
     pitch = 2 * side
     pitch_x, pitch_y = pitch * pixel_size[0], pitch * pixel_size[1]
@@ -168,7 +171,7 @@ def fictitious_grid(crs: CRS, pixel_size: tuple[float, float], side: int, index:
     else:
         left, bottom, right, top = area
         fit_x, fit_y = max(1, int((right - left) / pitch_x)), max(1, int((top - bottom) / pitch_y))
-        spare_x, spare_y = fit_x - min(CELLS, fit_x), max(0, fit_y - CELLS)
+        spare_x, spare_y = max(0, fit_x - cells), max(0, fit_y - cells)
     col = draw_x % (spare_x + 1) + cell_col
     row = draw_y % (spare_y + 1) + cell_row
     # Snapped to whole pixels, so that the origin is a short number and neighbours line up.

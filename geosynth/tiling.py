@@ -27,10 +27,11 @@ from geosynth.folders import STATE, OutputFolder, Rerun, canonical_json, claim, 
 from geosynth.grid import Grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN
+from geosynth.lineage import Lineage, read_lineage
 from geosynth.scenes.blocks import Lattice, fitting_block
 from geosynth.scenes.burning import load_polygons
 from geosynth.scenes.coverage import keeps_any, kept_tiles
-from geosynth.scenes.labels import PolygonLabels
+from geosynth.scenes.labels import MaskLabels, PolygonLabels
 from geosynth.scenes.layout import (
     grids_like,
     is_whole,
@@ -39,6 +40,7 @@ from geosynth.scenes.layout import (
     shared_bands,
     shared_grids,
 )
+from geosynth.scenes.origins import lineage_behind, lineage_identity
 from geosynth.scenes.source import SceneInfo
 from geosynth.scenes.splitareas import SplitAreas
 from geosynth.scenes.splits import Taken, split_tiles
@@ -86,7 +88,8 @@ def tile_scenes(
         plan = replace(plan, size=held.spec.tile_size)
     refuse_nonsense(plan)
     sources, grids, spec = _fitted(plan, held, find_sources(plan, held, events), events)
-    request = sources.request(plan)
+    behind = _behind(sources, events)
+    request = sources.request(plan) | lineage_identity(behind)
     _refuse_twins(held, sources, request)
     lattices = [_lattice(plan, grid, spec) for grid in grids]
     scenes = [
@@ -130,7 +133,8 @@ def tile_scenes(
                 for scene, rows in zip(scenes, splits, strict=True)
                 for piece in pieces(folder.path, spec, scene, sources.codes, rows, plan.min_valid, thinning)
             ]
-            _cut(folder, spec, tasks, events, workers, scheduler)
+            lineage = behind if held is None else read_lineage(held.path) | behind
+            _cut(folder, spec, lineage, tasks, events, workers, scheduler)
         dropped = _dropped(folder)
         summary = _summary(folder) if _any_tile(folder) else None
     if summary is None:
@@ -138,6 +142,12 @@ def tile_scenes(
         raise _no_tile(dropped, scenes[0].info.path)
     _warn(plan, sources, summary, events)
     return summary
+
+
+def _behind(sources: Sources, events: Events) -> Lineage:
+    """What the makers of synthetic scenes and masks saw."""
+    masks = [entry.path for own in sources.matched for entry in own if isinstance(entry, MaskLabels)]
+    return lineage_behind([*(info.path for info in sources.infos), *masks], events)
 
 
 def _refuse_holes(held: Tileset | None, folder: OutputFolder) -> None:
@@ -150,6 +160,7 @@ def _refuse_holes(held: Tileset | None, folder: OutputFolder) -> None:
 def _cut(
     folder: OutputFolder,
     spec: TileSpec,
+    lineage: Lineage,
     tasks: Sequence[Piece],
     events: Events,
     workers: int,
@@ -164,7 +175,7 @@ def _cut(
     if missing:
         raise GeosynthError(f"{len(missing)} tasks were not done", remedy="run the same command with --resume")
     if _any_tile(folder):
-        compact(folder, spec)
+        compact(folder, spec, lineage if lineage.seen else None)
         events.artifact(folder.path, "tileset")
 
 

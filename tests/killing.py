@@ -17,6 +17,7 @@ from typing import Any
 LOADED = [
     "geosynth.diffusion.train",
     "geosynth.diffusion.generate",
+    "geosynth.diffusion.wholescene",
     "geosynth.segmentation.prediction",
     "geosynth.tiling",
     "geosynth.tilesetwriter",

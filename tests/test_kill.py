@@ -48,6 +48,12 @@ def generate(inputs: Path, out: Path) -> None:
     generate_pairs(inputs / "model", GenerateRequest(24, steps=2, block=2), out, Events(), rerun="resume")
 
 
+def whole_scene(inputs: Path, out: Path) -> None:
+    from geosynth.diffusion.wholescene import SceneRequest, generate_scene
+
+    generate_scene(inputs / "model", SceneRequest(150, 64, steps=3), out, Events(), rerun="resume")
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, shared_generator: Path) -> Path:
     from geosynth.world import Landscape
@@ -60,7 +66,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, shared_generator: Path) -> 
     return folder
 
 
-@pytest.mark.parametrize("command", [tile, train, generate])
+@pytest.mark.parametrize("command", [tile, train, generate, whole_scene])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
     command: Callable[[Path, Path], None], inputs: Path, tmp_path: Path
 ) -> None:

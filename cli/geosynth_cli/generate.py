@@ -153,6 +153,12 @@ def command(
         raise click.UsageError("give --count N, or --ratio R with --of TILES, or --masks-from or --images-from")
     if masks_from and images_from:
         raise click.UsageError("give --masks-from or --images-from, not both")
+    about_masks = class_field or line_width is not None or outside is not None or ignore or legend is not None
+    if (about_masks and not masks_from) or (bands is not None and not images_from):
+        raise click.UsageError(
+            "--class-field, --line-width, --outside, --ignore and --legend are about --masks-from, --bands is about"
+            " --images-from"
+        )
     from geosynth.diffusion.generate import GenerateRequest, Reading, count_for_ratio, generate
     from geosynth.legend import ignored_values, load_legend
 

@@ -18,8 +18,8 @@ _AT_ONCE = 64
 _OFTEN = 10
 """Masks painted more often than this are worth a warning."""
 
-_NEAR = 0.02
-"""Shares this much off what is wanted are worth one."""
+_NEAR, _NEAREST = 0.1, 0.001
+"""Shares this much off what is wanted are worth one, as a part of what is wanted, and at least."""
 
 
 def in_turn(count: int, donors: Donors) -> list[int]:
@@ -49,13 +49,18 @@ def by_shares(
     numbers = draw(weights_for(shares, wanted), count, start)
     chosen = shares[numbers]
     obtained = chosen.sum(axis=0) / max(chosen.sum(), 1e-12)
+    absent = [index for index, share in wanted.items() if share > 0 and not shares[:, index].any()]
+    if absent:
+        events.warn(f"no mask shows {', '.join(names[index] for index in absent)}: none can be had")
     missed = [
-        f"{names[index]} {obtained[index]:.1%} instead of {share:.1%}"
+        f"{names[index]} {obtained[index]:.2%} instead of {share:.2%}"
         for index, share in wanted.items()
-        if abs(obtained[index] - share) > _NEAR
+        if index not in absent and abs(obtained[index] - share) > max(_NEAR * share, _NEAREST)
     ]
     if missed:
-        events.warn(f"no choice among {len(shares)} masks gives what is wanted; the nearest: {', '.join(missed)}")
+        events.warn(
+            f"with {count} pairs from {len(shares)} masks wanted shares are not met; the nearest: {', '.join(missed)}"
+        )
     most = Counter(numbers.tolist()).most_common(1)[0][1]
     if most > _OFTEN:
         events.warn(f"{len(set(numbers.tolist()))} of {len(shares)} masks are painted, one of them {most} times")

@@ -6,13 +6,14 @@ parts: they hold paths and places, never pixels or open files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geosynth.diffusion.bandorder import band_order, listed
 from geosynth.errors import ModelError
 from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN, Legend
@@ -35,7 +36,8 @@ class Donor:
         grid: its place; None for a mask that was made up, and has none.
         pixels: class ids uint8 (H, W) of a mask, or the values (C, H, W) of an image.
         known: bool (H, W): pixels with a class, or with data.
-        tags: GeoTIFF tags of the given side: it is no work of the generator and keeps what its file says.
+        tags: GeoTIFF tags of the given side: it keeps what its file says. A mask that the generator drew itself has
+            those that say how.
         columns: what it says of its row: scene, row, col, parent_id, placement, and the origin of the given side.
     """
 
@@ -66,18 +68,19 @@ class Donors(Protocol):
     def identity(self) -> dict[str, Any]:
         """What a request says of where they come from, as JSON: hashes, no paths."""
 
-    def lineage(self) -> Lineage:
-        """The places whose masks or images they are."""
+    def lineage(self, numbers: Collection[int]) -> Lineage:
+        """The places whose masks or images those with these numbers are, and what the makers of synthetic ones saw."""
 
 
 @dataclass(frozen=True)
 class TileDonors:
-    """The masks or images of a tileset's training tiles."""
+    """The masks or images of a tileset's training tiles; ``order`` is where the generator's bands are among theirs."""
 
     path: str
     side: Side
     tiles: tuple[Tile, ...]
     spec: TileSpec
+    order: tuple[int, ...]
 
     @classmethod
     def of(cls, path: str, side: Side, generator: TileSpec) -> TileDonors:
@@ -90,20 +93,22 @@ class TileDonors:
         tileset = Tileset(path)
         tiles = tileset.select("train", labelled=True if side == "mask" else None)
         theirs = tileset.spec
+        order = band_order(theirs.bands, generator.bands)
         if theirs.tile_size != generator.tile_size:
             what = f"tiles of {theirs.tile_size} px, the generator makes {generator.tile_size} px"
         elif not _same_ground(theirs, generator):
             what = f"pixels of {_ground(theirs)}, the generator makes {_ground(generator)}"
         elif side == "mask" and _strangers(theirs.legend, generator.legend):
             what = f"classes {', '.join(theirs.legend.names)}, the generator knows {', '.join(generator.legend.names)}"
-        elif side == "image" and [b.dtype for b in theirs.bands] != [b.dtype for b in generator.bands]:
-            what = f"{len(theirs.bands)} bands of {theirs.bands[0].dtype}, the generator knows {len(generator.bands)}"
+        elif side == "image" and order is None:
+            what = f"bands ({listed(theirs.bands)}), the generator knows others ({listed(generator.bands)})"
         elif not tiles:
             what = "no labelled training tiles to take masks from" if side == "mask" else "no training tiles"
         else:
-            given: dict[str, Any] = {"legend": theirs.legend} if side == "mask" else {"bands": theirs.bands}
+            bands = tuple(theirs.bands[position] for position in order or ())
+            given: dict[str, Any] = {"legend": theirs.legend} if side == "mask" else {"bands": bands}
             place = {"crs": theirs.crs, "pixel_size": theirs.pixel_size, "gsd_m": theirs.gsd_m}
-            return cls(path, side, tiles, replace(generator, **place, **given))
+            return cls(path, side, tiles, replace(generator, **place, **given), order or ())
         raise ModelError(f"has {what}", where=path, remedy="tile it to fit, or train a generator on it")
 
     def __len__(self) -> int:
@@ -123,7 +128,7 @@ class TileDonors:
         grid = tileset.grid(tile)
         if self.side == "image":
             columns["image_origin"] = tile.image_origin
-            return Donor(grid, image, valid, read_tags(tileset.path / tile.image), columns)
+            return Donor(grid, image[list(self.order)], valid, read_tags(tileset.path / tile.image), columns)
         columns["mask_origin"] = tile.mask_origin
         if tile.placement != "fictitious":
             columns["placement"] = "donor"
@@ -135,7 +140,8 @@ class TileDonors:
     def identity(self) -> dict[str, Any]:
         return Tileset(self.path).identity()
 
-    def lineage(self) -> Lineage:
+    def lineage(self, numbers: Collection[int]) -> Lineage:
+        """All training tiles, whichever are used."""
         tileset = Tileset(self.path)
         return read_lineage(tileset.path) | Lineage.of(tileset.select("train"), tileset.spec.crs_name)
 

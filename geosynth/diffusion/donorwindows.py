@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import batched, groupby
@@ -20,6 +20,7 @@ from geosynth.lineage import Lineage, Seen
 from geosynth.rasters import Band, avoid_nodata, gdal_session, valid_pixels
 from geosynth.scenes.burning import open_labels
 from geosynth.scenes.labels import Codes, Labels
+from geosynth.scenes.origins import PLACEMENT
 from geosynth.scenes.source import SceneInfo, open_scene
 from geosynth.tileset import TileSpec
 
@@ -33,7 +34,8 @@ _PIXELS = 1 << 22
 class Canvas(Protocol):
     """Something large whose windows are given: ``name``, ``grid``, the origin and placement of what it holds.
 
-    ``whole``: every window has something known, so none needs to be looked at.
+    ``whole``: every window has something known, so none needs to be looked at. ``tags``: what its file says of how it
+    was made.
     """
 
     @property
@@ -43,6 +45,8 @@ class Canvas(Protocol):
     @property
     def whole(self) -> bool: ...
     @property
+    def tags(self) -> Mapping[str, str]: ...
+    @property
     def columns(self) -> Mapping[str, str]: ...
 
     def open(self) -> AbstractContextManager[Read]: ...
@@ -50,7 +54,7 @@ class Canvas(Protocol):
 
 @dataclass(frozen=True)
 class MaskCanvas:
-    """Labels on pixels. ``origin`` is that of the masks."""
+    """Labels on pixels. ``origin`` is that of the masks; ``tags`` as in ``kept_tags``."""
 
     name: str
     grid: Grid
@@ -58,6 +62,7 @@ class MaskCanvas:
     codes: Codes
     drawn: bool
     origin: str
+    tags: Mapping[str, str]
 
     @property
     def whole(self) -> bool:
@@ -65,7 +70,8 @@ class MaskCanvas:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        return {"mask_origin": self.origin, "placement": "donor"}
+        fictitious = self.tags.get(PLACEMENT) == "fictitious"
+        return {"mask_origin": self.origin, "placement": "fictitious" if fictitious else "donor"}
 
     @contextmanager
     def open(self) -> Iterator[Read]:
@@ -80,13 +86,15 @@ class MaskCanvas:
 
 @dataclass(frozen=True)
 class SceneCanvas:
-    """A scene on pixels; ``bands`` are those of the tiles cut from it, ``origin`` is that of its image."""
+    """A scene on pixels; ``bands`` are those of the tiles cut from it, ``origin`` is that of its image, ``tags`` as in
+    ``kept_tags``."""
 
     info: SceneInfo
     grid: Grid
     whole: bool
     bands: tuple[Band, ...]
     origin: str
+    tags: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -94,7 +102,7 @@ class SceneCanvas:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        return {"image_origin": self.origin, "placement": "real"}
+        return {"image_origin": self.origin, "placement": self.tags.get(PLACEMENT, "real")}
 
     @contextmanager
     def open(self) -> Iterator[Read]:
@@ -133,17 +141,21 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowDonors:
-    """Windows of canvases; ``inputs`` is what a request says of the files behind all of them."""
+    """Windows of canvases.
+
+    ``inputs`` is what a request says of the files behind all of them, ``behind`` what the makers of synthetic ones saw.
+    """
 
     windows: tuple[Window, ...]
     spec: TileSpec
     inputs: Mapping[str, Any]
+    behind: Lineage
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def part(self, numbers: Sequence[int]) -> WindowDonors:
-        return replace(self, windows=tuple(self.windows[number] for number in numbers), inputs={})
+        return replace(self, windows=tuple(self.windows[number] for number in numbers), inputs={}, behind=Lineage())
 
     def read(self) -> list[Donor]:
         side = self.spec.tile_size
@@ -162,8 +174,8 @@ class WindowDonors:
     def identity(self) -> dict[str, Any]:
         return dict(self.inputs)
 
-    def lineage(self) -> Lineage:
-        """The windows as places; the images at places that were only drawn have no hash."""
+    def lineage(self, numbers: Collection[int]) -> Lineage:
+        """The windows as places, but for made-up ones; the images at places that were only drawn have no hash."""
         side, crs = self.spec.tile_size, self.spec.crs_name
         places = {
             Seen(
@@ -173,15 +185,16 @@ class WindowDonors:
                 window.canvas.grid.window(window.row, window.col, side, side).bounds,
                 "mask_origin" in window.canvas.columns,
             )
-            for window in self.windows
+            for window in map(self.windows.__getitem__, numbers)
+            if window.canvas.columns["placement"] != "fictitious"
         }
-        return Lineage(tuple(sorted(places)))
+        return Lineage(tuple(sorted(places))) | self.behind
 
 
 def _donor(canvas: Canvas, window: Window, side: int, pixels: NDArray[Any], known: NDArray[np.bool_]) -> Donor:
     place = (window.row, window.col, side, side)
     tags = {
-        "GEOSYNTH_SYNTHETIC": "none",
+        **canvas.tags,
         "GEOSYNTH_SCENE": canvas.name,
         "GEOSYNTH_WINDOW": " ".join(map(str, place)),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -43,8 +43,9 @@ class MaskBlock:
         return f"masks-{self.number:06d}"
 
 
-def draw_masks(block: MaskBlock) -> tuple[str, list[list[float]]]:
-    """Draw and keep one block of masks; returns its name and the shares of the classes in each, in legend order."""
+def draw_masks(block: MaskBlock) -> tuple[str, dict[str, Any]]:
+    """Draw and keep one block of masks; returns its name, and of each mask the ``shares`` of the classes, in legend
+    order, and the mean ``confidence``."""
     request = block.request
     with one_thread():
         generator = cached_generator(block.model, block.model_hash)
@@ -60,7 +61,8 @@ def draw_masks(block: MaskBlock) -> tuple[str, list[list[float]]]:
             sampler=request.sampler,
             generators=[generator_for("ancestral", request.seed, -1 - number) for number in numbers],
         )
-    positions = decode(bits, generator.classes, generator.bit_size)[0].numpy()
+    classes, confidence = decode(bits, generator.classes, generator.bit_size)
+    positions = classes.numpy()
     content = BytesIO()
     np.save(content, generator.spec.legend.to_id(positions), allow_pickle=False)
     folder = Path(block.folder)
@@ -68,31 +70,34 @@ def draw_masks(block: MaskBlock) -> tuple[str, list[list[float]]]:
     temporary.mkdir(parents=True, exist_ok=True)
     write_whole(folder / f"{block.name}.npy", content.getvalue(), temporary)
     counts = [np.bincount(mask.ravel(), minlength=generator.classes) for mask in positions]
-    return block.name, [(count / positions[0].size).tolist() for count in counts]
+    return block.name, {
+        "shares": [(count / positions[0].size).tolist() for count in counts],
+        "confidence": [round(float(mask.mean()), 3) for mask in confidence.numpy()],
+    }
 
 
 @dataclass(frozen=True)
 class DrawnMasks:
     """Masks kept by ``draw_masks``, as donors without a place of their own.
 
-    ``request`` says how they were drawn; ``numbers`` are those among all that were.
+    ``request`` says how they were drawn; ``drawn`` are the numbers of these among all that were, and their confidence.
     """
 
     folder: str
     spec: TileSpec
     request: GenerateRequest
-    numbers: tuple[int, ...]
+    drawn: tuple[tuple[int, float], ...]
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.drawn)
 
     def part(self, numbers: Sequence[int]) -> DrawnMasks:
-        return replace(self, numbers=tuple(self.numbers[number] for number in numbers))
+        return replace(self, drawn=tuple(self.drawn[number] for number in numbers))
 
     def read(self) -> list[Donor]:
-        return [self._donor(number) for number in self.numbers]
+        return [self._donor(number, confidence) for number, confidence in self.drawn]
 
-    def _donor(self, number: int) -> Donor:
+    def _donor(self, number: int, confidence: float) -> Donor:
         block, position = divmod(number, self.request.block)
         path = Path(self.folder) / f"masks-{block:06d}.npy"
         try:
@@ -101,7 +106,12 @@ class DrawnMasks:
             raise OutputError(
                 "is damaged or gone, and the masks to paint were in it", where=path, remedy="start with --overwrite"
             ) from None
-        return Donor(None, mask, mask != UNKNOWN, {}, {})
+        tags = {
+            "GEOSYNTH_CONFIDENCE": f"{confidence:.3f}",
+            "GEOSYNTH_MASK_INDEX": str(number),  # a mask that is painted several times is the same in all
+            "GEOSYNTH_MASK_GUIDANCE": f"{self.request.guidance:g}",
+        }
+        return Donor(None, mask, mask != UNKNOWN, tags, {})
 
     def verify(self) -> None:
         """They were made a moment ago."""
@@ -109,6 +119,6 @@ class DrawnMasks:
     def identity(self) -> dict[str, Any]:
         return {}
 
-    def lineage(self) -> Lineage:
+    def lineage(self, numbers: Collection[int]) -> Lineage:
         """Nobody's: the generator's own is counted anyway."""
         return Lineage()

@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import shapely
 from rasterio import Affine
 from rasterio.crs import CRS
 
 from geosynth.descriptions import kind_of
+from geosynth.diffusion.bandorder import band_order, listed
 from geosynth.diffusion.donorlabels import codes_for, find_labels
-from geosynth.diffusion.donors import SAME_SIZE, Donors, TileDonors
-from geosynth.diffusion.donorwindows import MaskCanvas, SceneCanvas, WindowDonors, known_windows, padded
+from geosynth.diffusion.donors import SAME_SIZE, Donors, Side, TileDonors
+from geosynth.diffusion.donorwindows import (
+    Canvas,
+    MaskCanvas,
+    SceneCanvas,
+    Window,
+    WindowDonors,
+    known_windows,
+    padded,
+)
 from geosynth.diffusion.request import GenerateRequest, Reading
-from geosynth.errors import LabelError, ModelError, SceneError
+from geosynth.errors import GeosynthError, LabelError, ModelError, SceneError
 from geosynth.events import Events
 from geosynth.grid import Grid, is_engineering
+from geosynth.lineage import Lineage
 from geosynth.scenes.burning import label_bounds, load_polygons
 from geosynth.scenes.finding import find_files, name_apart
 from geosynth.scenes.identity import label_identity, scene_identity
 from geosynth.scenes.labels import Labels, MaskLabels, PolygonLabels
 from geosynth.scenes.layout import is_whole, refuse_mixed_nodata, shared_bands, shared_grids
-from geosynth.scenes.origins import image_origin, mask_origin
+from geosynth.scenes.origins import (
+    SYNTHETIC,
+    image_origin,
+    kept_tags,
+    lineage_behind,
+    lineage_identity,
+    mask_origin,
+)
 from geosynth.scenes.source import SceneInfo, inspect_scene, select_bands
-from geosynth.scenes.targets import covering, same_crs
+from geosynth.scenes.targets import covering, refuse_finer, same_crs
 from geosynth.tileset import TileSpec
 
 _FILES = (None, "class rasters", "scenes")
 """What a folder can be whose rasters are meant, and not the folder as a whole."""
-_NUMBERED = re.compile(r"band[ _-]*\d+", re.IGNORECASE)
+_MOST = 1_000_000
+"""Windows, at most: so many fit into memory, and nobody means more."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Canvases of masks, with what a request says of their files and what the makers of synthetic ones saw."""
+
+    canvases: tuple[MaskCanvas, ...]
+    inputs: Mapping[str, Any]
+    behind: Lineage
 
 
 def find_donors(request: GenerateRequest, generator: TileSpec, events: Events) -> Donors | None:
@@ -52,33 +80,87 @@ def find_donors(request: GenerateRequest, generator: TileSpec, events: Events) -
         raise ModelError("both the masks and the images are given", remedy="give --masks-from or --images-from")
     if not sources:
         return None
+    side: Side = "mask" if request.masks_from else "image"
     for source in sources:
-        if Path(source).is_dir() and kind_of(Path(source)) not in _FILES:
+        if _is_described(source, side):
             if len(sources) > 1:
                 raise ModelError("is given among others", where=source, remedy="give one tileset, or files")
-            return TileDonors.of(str(Path(source).resolve()), "mask" if request.masks_from else "image", generator)
-    if request.masks_from:
-        return _masks(sources, request.reading, generator, events)
+            if request.reading != Reading():
+                raise ModelError(
+                    "is a tileset, which says itself what its bands and classes are",
+                    where=source,
+                    remedy="leave out the options about classes, polygons and bands",
+                )
+            return TileDonors.of(str(Path(source).resolve()), side, generator)
+    if side == "mask":
+        maps = find_maps(sources, request.reading, generator, events)
+        paths = [canvas.labels[0].path for canvas in maps.canvases]
+        windows = _windows(maps.canvases, paths, generator.tile_size, LabelError, events)
+        return WindowDonors(windows, placed(generator, maps.canvases[0].grid), maps.inputs, maps.behind)
     return _images(sources, request.reading, generator, events)
+
+
+def _is_described(source: str, side: Side) -> bool:
+    """Whether a folder is meant as a whole, and not the rasters in it."""
+    kind = kind_of(Path(source)) if Path(source).is_dir() else None
+    if kind == "whole scene":
+        raise ModelError(
+            "is the folder of a whole scene",
+            where=source,
+            remedy=f"give the file in it: {Path(source) / f'{side}.tif'}",
+        )
+    return kind not in _FILES
+
+
+def _windows(
+    canvases: Sequence[Canvas], paths: Sequence[str], side: int, problem: type[GeosynthError], events: Events
+) -> tuple[Window, ...]:
+    """All windows that hold something known; raises ``problem`` with one of ``paths`` for none, or too many."""
+    found = chain.from_iterable(known_windows(canvas, side, events) for canvas in canvases)
+    windows = tuple(islice(found, _MOST + 1))
+    if not windows:
+        nothing = "no pixel of a known class" if problem is LabelError else "no pixel with data"
+        raise problem(f"holds {nothing}", where=paths[0], remedy="give other files")
+    if len(windows) > _MOST:
+        grid, path = max(
+            zip((canvas.grid for canvas in canvases), paths, strict=True),
+            key=lambda pair: pair[0].height * pair[0].width,
+        )
+        raise problem(
+            f"more than {_MOST} tiles of {side} px are to be made, and it alone reaches over {grid.width} x"
+            f" {grid.height} pixels (a stray polygon?)",
+            where=path,
+            remedy="give less, or one map for a --whole scene",
+        )
+    return windows
 
 
 # Masks and maps
 
 
-def _masks(sources: Sequence[str], reading: Reading, generator: TileSpec, events: Events) -> WindowDonors:
+def find_maps(sources: Sequence[str], reading: Reading, generator: TileSpec, events: Events) -> Maps:
+    """Mask rasters, or maps of polygons, that are given to a generator. Nobody has looked yet for what they hold.
+
+    Raises:
+        ModelError: a folder that is no folder of rasters.
+        SceneError, LabelError: as ``find_donors``.
+    """
+    for source in sources:
+        if _is_described(source, "mask"):
+            raise ModelError("is a tileset, not one map", where=source, remedy="give a mask raster or polygons")
     labels = find_labels(sources, reading)
     codes = codes_for(labels, reading, generator.legend)
     masks = [entry for entry in labels if isinstance(entry, MaskLabels)]
     layers = [entry for entry in labels if isinstance(entry, PolygonLabels)]
     infos, owned = _maps(layers, generator, events) if layers else _rasters(masks)
     grids = _fitting_grids(infos, generator, events)
-    canvases = [
-        MaskCanvas(info.name, grid, own, codes, bool(layers), "human" if layers else mask_origin(info.path))
-        for info, own, grid in zip(infos, owned, grids, strict=True)
-    ]
-    windows = tuple(window for canvas in canvases for window in known_windows(canvas, generator.tile_size, events))
-    if not windows:
-        raise LabelError("holds no pixel of a known class", where=labels[0].path, remedy="give other masks")
+    origins = ["human" if layers else mask_origin(info.path) for info in infos]
+    tags = [{SYNTHETIC: "none"} if layers else kept_tags(info.path) for info in infos]
+    canvases = tuple(
+        MaskCanvas(info.name, grid, own, codes, bool(layers), origin, said)
+        for info, own, grid, origin, said in zip(infos, owned, grids, origins, tags, strict=True)
+    )
+    behind = lineage_behind([entry.path for entry in masks], events)
     inputs = {
         "labels": [label_identity(entry) for entry in labels],
         "class_field": list(reading.class_field),
@@ -86,7 +168,7 @@ def _masks(sources: Sequence[str], reading: Reading, generator: TileSpec, events
         "ignore": [str(value) for value in reading.ignore],
         "legend": None if reading.legend is None else reading.legend.to_json(),
     }
-    return WindowDonors(windows, _placed(generator, grids[0]), inputs)
+    return Maps(canvases, inputs | lineage_identity(behind), behind)
 
 
 def _rasters(masks: Sequence[MaskLabels]) -> tuple[list[SceneInfo], list[tuple[Labels, ...]]]:
@@ -149,14 +231,17 @@ def _images(sources: Sequence[str], reading: Reading, generator: TileSpec, event
     covers = [replace(grid, height=padded(grid.height, side), width=padded(grid.width, side)) for grid in grids]
     bands = shared_bands(infos, covers)
     canvases = [
-        SceneCanvas(info, grid, is_whole(info, grid), bands, image_origin(info.path))
+        SceneCanvas(info, grid, is_whole(info, grid), bands, image_origin(info.path), kept_tags(info.path))
         for info, grid in zip(infos, grids, strict=True)
     ]
-    windows = tuple(window for canvas in canvases for window in known_windows(canvas, side, events))
-    if not windows:
-        raise SceneError("holds no pixel with data", where=infos[0].path, remedy="give other scenes")
-    inputs = {"scenes": [scene_identity(info) for info in infos], "bands": list(reading.bands)}
-    return WindowDonors(windows, replace(_placed(generator, grids[0]), bands=bands), inputs)
+    windows = _windows(canvases, [info.path for info in infos], side, SceneError, events)
+    behind = lineage_behind([info.path for info in infos], events)
+    inputs = {
+        "scenes": [scene_identity(info) for info in infos],
+        "bands": list(reading.bands),
+        **lineage_identity(behind),
+    }
+    return WindowDonors(windows, replace(placed(generator, grids[0]), bands=bands), inputs, behind)
 
 
 def _with_bands(info: SceneInfo, wanted: Sequence[str], generator: TileSpec) -> SceneInfo:
@@ -165,27 +250,21 @@ def _with_bands(info: SceneInfo, wanted: Sequence[str], generator: TileSpec) -> 
     Raises:
         SceneError: it has not these bands, or they are of another type.
     """
-    names = [band.name for band in generator.bands]
-    own = {band.name.casefold() for band in info.bands}
-    speaking = [name for name in names if not _NUMBERED.fullmatch(name)]
     if wanted:
         info = select_bands(info, wanted)
-    elif len(speaking) == len(names) and own >= {name.casefold() for name in names}:
-        info = select_bands(info, names)
-    dtype = generator.bands[0].dtype
-    strange = not wanted and [
-        name
-        for name, band in zip(names, info.bands, strict=False)
-        if name.casefold() in own and name in speaking and band.name.casefold() != name.casefold()
-    ]
-    if len(info.bands) != len(names) or info.bands[0].dtype != dtype or strange:
+        fits = (len(info.bands), info.bands[0].dtype) == (len(generator.bands), generator.bands[0].dtype)
+    else:
+        order = band_order(info.bands, generator.bands)
+        fits = order is not None
+        if order is not None and order != tuple(range(len(info.bands))):
+            info = select_bands(info, [info.bands[position].name for position in order])
+    if not fits:
         raise SceneError(
-            f"its bands ({len(info.bands)} of {info.bands[0].dtype}: {', '.join(b.name for b in info.bands[:6])}) are"
-            f" not the generator's ({len(names)} of {dtype}: {', '.join(names[:6])})",
+            f"its bands ({listed(info.bands)}) are not the generator's ({listed(generator.bands)})",
             where=info.path,
             remedy="pick them with --bands in the generator's order, or convert them: gdal_translate -ot …",
         )
-    bands = tuple(replace(band, name=name) for band, name in zip(info.bands, names, strict=True))
+    bands = tuple(replace(band, name=own.name) for band, own in zip(info.bands, generator.bands, strict=True))
     return replace(info, bands=bands)
 
 
@@ -207,13 +286,19 @@ def _fitting_grids(infos: Sequence[SceneInfo], generator: TileSpec, events: Even
             events.warn(f"{info.name}: its pixels are taken as they are, the generator's have no size on the ground")
     if generator.gsd_m is None or any(size is None for size in sizes):
         return shared_grids(infos, None, None, events)
+    for info in infos:
+        try:
+            refuse_finer(info.grid, generator.gsd_m, info.path)
+        except SceneError as error:
+            remedy = "give finer pixels, or take a generator of coarser ones"
+            raise SceneError(error.what, where=info.path, remedy=remedy) from None
     fits = all(size is not None and abs(size / generator.gsd_m - 1) <= SAME_SIZE for size in sizes)
     if fits and not degrees and all(same_crs(info.grid.crs, lead.crs) for info in infos):
         return shared_grids(infos, None, None, events)
     return shared_grids(infos, generator.gsd_m, None, events)
 
 
-def _placed(generator: TileSpec, grid: Grid) -> TileSpec:
+def placed(generator: TileSpec, grid: Grid) -> TileSpec:
     size = grid.gsd_m
     # The last digits of a measured size depend on the machine.
     gsd_m = None if size is None else float(f"{size:.6g}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ from geosynth.diffusion.finddonors import find_donors
 from geosynth.diffusion.generator import Generator, load_generator, resolve
 from geosynth.diffusion.making import Block, make_block
 from geosynth.diffusion.request import GenerateRequest, GenerateSummary, Reading
-from geosynth.diffusion.samplers import Stepper, default_steps, samplers_for
-from geosynth.diffusion.wanted import wanted_shares
+from geosynth.diffusion.settling import refuse_one_level, settled_sampler
+from geosynth.diffusion.wanted import shares_text, wanted_shares
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done
+from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done, keep_apart
 from geosynth.jobs import run_tasks
 from geosynth.tileset import Tile, Tileset, TileSpec
 from geosynth.tilesetwriter import compact
@@ -79,19 +80,24 @@ def generate(
     folder = resolve(model).resolve()
     generator = load_generator(folder)
     drawing = generator.pipeline.guidance_for(request.guidance, given=False)
-    request = _settled(request, generator)
+    chosen = bool(wanted_shares(request.want, generator.spec.legend, request.balance))
+    request = _settled(request, generator, chosen)
     donors = find_donors(request, generator.spec, events)
     if donors is not None and request.count is None:
         request = replace(request, count=len(donors))
     if request.count is None:
         raise ModelError("how many pairs is not said", remedy="give --count, or masks or images to make pairs for")
+    count = request.count
     legend = generator.spec.legend if donors is None else donors.spec.legend
     wanted = wanted_shares(request.want, legend, request.balance)
+    request = replace(request, want=shares_text(wanted, legend), balance=False)
     asked = _asked(generator, request, donors, drawing)
     identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
     spec = replace(generator.spec if donors is None else donors.spec, id=identity)
+    given = (path for path in (*request.masks_from, *request.images_from) if Path(path).exists())
+    keep_apart(out, folder, *given)
     if donors is not None and not is_done(out, asked, rerun):  # a damaged tile must not cost an earlier result
-        (donors if wanted else donors.part(sorted(set(in_turn(request.count, donors))))).verify()
+        (donors if wanted else donors.part(sorted(set(in_turn(count, donors))))).verify()
     with claim(out, asked, rerun) as target:
         if target.complete:
             return _summary(Tileset(target.path).tiles, spec, wanted, nothing_to_do=True)
@@ -99,7 +105,7 @@ def generate(
         place = _Place(str(folder), generator.hash, target, where)
         if workers is None:
             # A worker takes seconds to start: not worth it for a handful of pairs.
-            workers = 1 if where != "cpu" or request.count <= 2 * request.block else os.cpu_count() or 1
+            workers = 1 if where != "cpu" or count <= 2 * request.block else os.cpu_count() or 1
         run = partial(run_tasks, events=events, workers=workers, scheduler=scheduler)
         if wanted and donors is None:
             donors, shares = _drawn(replace(request, guidance=drawing), spec, place, run)
@@ -107,15 +113,15 @@ def generate(
             shares = shares_of(donors, legend, events)
         numbers = None
         if wanted:
-            numbers = by_shares(request.count, shares, wanted, request.seed, legend.names, events)
+            numbers = by_shares(count, shares, wanted, request.seed, legend.names, events)
         elif donors is not None:
-            numbers = in_turn(request.count, donors)
+            numbers = in_turn(count, donors)
         _make(request, spec, place, donors, numbers, run)
         lineage = generator.lineage
         if donors is not None and numbers is not None:
-            lineage |= donors.part(sorted(set(numbers))).lineage()
-        tiles = compact(target, spec, lineage)
+            lineage |= donors.lineage(set(numbers))
         shutil.rmtree(target.state / _MASKS, ignore_errors=True)
+        tiles = compact(target, spec, lineage)
         events.artifact(target.path, "tileset")
         return _summary(tiles, spec, wanted)
 
@@ -140,16 +146,17 @@ def _drawn(
     """Masks the generator draws, more than are wanted, and the class shares of each."""
     folder = str((place.target.state / _MASKS).resolve())
     count = -(-POOL * (request.count or 0) // request.block)
-    finished = {name: record["shares"] for name, record in place.target.records().items() if "shares" in record}
+    finished = {name: record for name, record in place.target.records().items() if "shares" in record}
     blocks = [
         MaskBlock(place.model, place.model_hash, folder, request, number, place.device) for number in range(count)
     ]
     remaining = [block for block in blocks if block.name not in finished]
-    for name, shares in run(draw_masks, remaining, unit=f"blocks of {request.block} masks"):
-        place.target.record(name, {"tiles": [], "shares": shares})
-        finished[name] = shares
-    pool = np.array([row for block in blocks for row in finished[block.name]])
-    return DrawnMasks(folder, spec, request, tuple(range(len(pool)))), pool
+    for name, drawn in run(draw_masks, remaining, unit=f"blocks of {request.block} masks"):
+        finished[name] = {"tiles": [], **drawn}
+        place.target.record(name, finished[name])
+    shares = np.array([row for block in blocks for row in finished[block.name]["shares"]])
+    sure = [value for block in blocks for value in finished[block.name]["confidence"]]
+    return DrawnMasks(folder, spec, request, tuple(enumerate(sure))), shares
 
 
 def _make(
@@ -174,34 +181,28 @@ def _make(
         place.target.record(name, {"tiles": rows})
 
 
-def _settled(request: GenerateRequest, generator: Generator) -> GenerateRequest:
-    """The request with its sampler, steps and guidance said outright.
+def _settled(request: GenerateRequest, generator: Generator, chosen: bool) -> GenerateRequest:
+    """The request with its sampler, steps and guidance said outright; ``chosen``: masks are, for wanted shares.
 
     Raises:
         ModelError: the generator cannot answer it, or has no such sampler.
     """
     pipeline = generator.pipeline
-    if (request.want or request.balance) and request.images_from:
+    if chosen and request.images_from:
         raise ModelError(
             "class shares are wanted of masks for given images, which are what they are",
             remedy="give --want without --images-from",
         )
-    if not pipeline.two_levels and (request.want or request.balance):
+    if chosen and not pipeline.two_levels:
         raise ModelError(
             "this generator has one noise level for image and mask: it cannot paint masks that were chosen",
             remedy="train one with a recipe of two levels, or leave --want and --balance out",
         )
-    if not pipeline.two_levels and (request.question != "joint" or request.guidance not in (None, 1)):
-        what = f"the {'mask' if request.masks_from else 'image'} is given" if request.question != "joint" else "guided"
-        raise ModelError(
-            f"this generator has one noise level for image and mask and makes new pairs only, but {what}",
-            remedy="train one with a recipe of two levels",
-        )
-    sampler = request.sampler or samplers_for(pipeline.process)[0]
-    steps = request.steps or (default_steps(sampler) if sampler in samplers_for(pipeline.process) else 1)
-    Stepper(pipeline.process, sampler, steps)  # refuses what does not fit
-    given = request.question != "joint" or bool(request.want) or request.balance
-    return replace(request, sampler=sampler, steps=steps, guidance=pipeline.guidance_for(request.guidance, given=given))
+    given = None if request.question == "joint" else f"the {'mask' if request.masks_from else 'image'} is given"
+    refuse_one_level(pipeline, given, request.guidance)
+    sampler, steps = settled_sampler(pipeline.process, request.sampler, request.steps)
+    guidance = pipeline.guidance_for(request.guidance, given=given is not None or chosen)
+    return replace(request, sampler=sampler, steps=steps, guidance=guidance)
 
 
 def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None, drawing: float) -> dict[str, Any]:
@@ -216,9 +217,8 @@ def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None
         "steps": request.steps,
         "guidance": request.guidance,
         "block": request.block,
-        "guidance_of_masks": drawing if donors is None and (request.want or request.balance) else None,
+        "guidance_of_masks": drawing if donors is None and request.want else None,
         "want": request.want,
-        "balance": request.balance,
         "masks_from": given if request.masks_from else None,
         "images_from": given if request.images_from else None,
     }

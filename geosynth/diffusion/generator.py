@@ -245,9 +245,11 @@ def _by_channel(weight: torch.Tensor, axis: int, patch: int) -> torch.Tensor:
 
 
 def _donor_bands(source: TileSpec, target: TileSpec) -> list[int | None]:
+    """For each band of ``target`` the one of ``source`` it starts from: none serves twice."""
     names = [band.name for band in source.bands]
-    same_count = len(names) == len(target.bands)
-    return [
-        names.index(band.name) if band.name in names else position if same_count else None
-        for position, band in enumerate(target.bands)
-    ]
+    donors = [names.index(band.name) if band.name in names else None for band in target.bands]
+    if len(names) == len(donors):
+        for position, donor in enumerate(donors):
+            if donor is None and position not in donors:
+                donors[position] = position
+    return donors

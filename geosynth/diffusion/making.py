@@ -150,6 +150,7 @@ def _encoded(
             "steps": str(request.steps),
             "guidance": f"{request.guidance:g}",
             "question": question,
+            **({"want": request.want} if request.want else {}),
         },
     )
     mask_tags = dict(image_tags)
@@ -160,6 +161,8 @@ def _encoded(
         mask_tags = dict(donor.tags)
     elif donor is not None and question == "mask":
         image_tags = dict(donor.tags)
+    elif donor is not None:  # a mask of the generator's own says how it was drawn
+        mask_tags |= donor.tags
     return encode_tile(
         spec,
         f"s{request.seed}_{sample:07d}",

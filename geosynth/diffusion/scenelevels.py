@@ -96,11 +96,14 @@ _ONE_AT_A_TIME = Lock()  # the number of threads belongs to the process
 def advance(rows: Rows) -> int:
     """Bring the pixels of some rows of windows to the next level, when the level before is done; returns the level.
 
-    Done twice it gives the same bytes.
+    Rows that are done stay as they are: the next level may have begun to write over what they were made of.
     """
     plan, level = rows.plan, rows.level
     done = plan.canvas.done
-    while level and not done[level - 1, : len(plan.layout(level - 1)[0].starts)].all():
+    if done[level, rows.first : rows.stop].all():
+        return level
+    before = len(plan.layout(level - 1)[0].starts) if level else 0
+    while not done[level - 1, :before].all():
         time.sleep(_WAIT)  # tasks are started in order, so another process has what is missing
     with _ONE_AT_A_TIME, cpu_threads(1), torch.no_grad():
         _Advancing(plan, level).run(rows.first, rows.stop)
@@ -144,6 +147,8 @@ class _Advancing:
             if isinstance(written, np.memmap):
                 written.flush()  # on the disk before it is said to be
         self.done[level, first:stop] = 1
+        if isinstance(self.done, np.memmap):
+            self.done.flush()
 
     def _state(self, level: int, top: int, left: int, height: int, width: int) -> Tensor:
         """A window of the state that ``level`` starts from, float32 (C, height, width)."""

@@ -14,7 +14,7 @@ from lightning import Callback
 
 from geosynth.devices import choose_device, cpu_threads, has_fast_bfloat16, kept_machine
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.generator import Generator, describe, load_generator, save_generator
+from geosynth.diffusion.generator import BASE, Generator, describe, load_generator, save_generator
 from geosynth.diffusion.loading import default_workers
 from geosynth.diffusion.metriclog import MetricLog, check_tensorboard
 from geosynth.diffusion.normalise import BandScale
@@ -27,8 +27,8 @@ from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
-from geosynth.folders import OutputFolder, Rerun, claim, is_done
-from geosynth.lineage import Lineage
+from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart
+from geosynth.lineage import Lineage, read_lineage
 from geosynth.normalisation import Normalisation
 from geosynth.ranks import Rank, together
 from geosynth.samples import Pair, TilesetDataset
@@ -167,6 +167,7 @@ def train_generator(
         "start": None if start is None else start.hash,
         "tiles": tileset.identity(),
     }
+    keep_apart(out, tiles, *([] if request.start in (None, BASE) else [str(request.start)]))
     if not is_done(out, asked, rerun):
         tileset.verify((*inputs.train, *inputs.held_out))  # before anything of an earlier run goes
     with claim(out, asked, rerun) as folder:
@@ -194,7 +195,8 @@ def train_generator(
         with cpu_threads(machine["threads"]), together(machine["devices"], _beside, others, events) as rank:
             _fit(task, folder.state, events, report, machine, checkpoint_every, rank)
         judge.restore(task)
-        return _save(folder, inputs, task, judge, machine, events)
+        with cpu_threads(machine["threads"]):  # the held-out loss is saved, and its last digits depend on them
+            return _save(folder, inputs, task, judge, machine, events)
 
 
 def _check_devices(device: str, devices: int, batch: int) -> None:
@@ -333,6 +335,7 @@ def _save(
         summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
     # Tiles of the val split count as seen only where they chose the weights.
     lineage = Lineage.of((*inputs.train, *(inputs.held_out if request.patience else ())), spec.crs_name)
+    lineage |= read_lineage(inputs.tileset.path)  # of tiles that were cut from synthetic scenes
     if start is not None:
         lineage |= start.lineage
     content_hash = save_generator(folder, task.average, spec, task.scale, summary, lineage, process=task.recipe.process)

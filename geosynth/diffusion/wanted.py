@@ -31,18 +31,19 @@ def wanted_shares(text: str, legend: Legend, balance: bool = False) -> dict[int,
     Raises:
         GeosynthError: not such a text, no such class, or shares that cannot be.
     """
-    names, asked = list(legend.names), dict[int, float]()
+    names, asked = [name.casefold() for name in legend.names], dict[int, float]()
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, equals, share = (part.strip() for part in entry.rpartition("="))
         if not equals or not _is_share(share):
             raise GeosynthError(
                 f"--want {entry} is not CLASS=SHARE", remedy="give shares between 0 and 1, as in car=0.02"
             )
-        if name not in names:
-            raise GeosynthError(f"no class is called {name}", remedy=f"the classes are: {', '.join(names)}")
-        if names.index(name) in asked:
+        if name.casefold() not in names:
+            raise GeosynthError(f"no class is called {name}", remedy=f"the classes are: {', '.join(legend.names)}")
+        index = names.index(name.casefold())
+        if index in asked:
             raise GeosynthError(f"--want names {name} twice", remedy="give each class once")
-        asked[names.index(name)] = float(share)
+        asked[index] = float(share)
     total = sum(asked.values())
     if total > 1 + 1e-9 or (len(asked) == len(names) and abs(total - 1) > 1e-3):
         raise GeosynthError(
@@ -52,6 +53,11 @@ def wanted_shares(text: str, legend: Legend, balance: bool = False) -> dict[int,
         others = [index for index in range(len(names)) if index not in asked]
         asked |= {index: (1 - total) / len(others) for index in others}
     return asked
+
+
+def shares_text(wanted: Mapping[int, float], legend: Legend) -> str:
+    """The same as text, however it was written; empty where nothing is asked for."""
+    return ", ".join(f"{legend.names[index]}={wanted[index]!r}" for index in sorted(wanted))
 
 
 def _is_share(text: str) -> bool:
@@ -74,6 +80,8 @@ def weights_for(fractions: NDArray[np.float64], wanted: Mapping[int, float]) -> 
     known = fractions.sum(axis=1)
     # The share of class c is right when its pixels are the wanted part of the known ones: linear in the weights.
     excess = np.stack([fractions[:, index] - share * known for index, share in wanted.items()], axis=1)
+    # In units of their own, so that a rare class counts for as much as a common one.
+    excess /= np.maximum(np.abs(excess).max(axis=0), 1e-12)
 
     def dual(slope: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         exponent = excess @ slope
@@ -105,9 +113,3 @@ def draw(weights: NDArray[np.float64], count: int, start: float) -> NDArray[np.i
     points = (np.arange(count) + start) / count * edges[-1]
     positions: NDArray[np.int64] = np.minimum(np.searchsorted(edges, points, side="right"), len(weights) - 1)
     return positions
-
-
-def pooled(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares of the classes among all known pixels of masks with ``fractions`` (N, K): float64 (K,)."""
-    shares: NDArray[np.float64] = fractions.sum(axis=0) / max(fractions.sum(), 1e-12)
-    return shares

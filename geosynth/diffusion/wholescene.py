@@ -20,12 +20,13 @@ from geosynth.descriptions import description_hash
 from geosynth.devices import choose_device, kept_machine
 from geosynth.diffusion.canvas import Canvas, padded
 from geosynth.diffusion.codes import decode
-from geosynth.diffusion.donorwindows import MaskCanvas, WindowDonors
-from geosynth.diffusion.finddonors import find_donors
+from geosynth.diffusion.donorwindows import MaskCanvas, known_windows
+from geosynth.diffusion.finddonors import Maps, find_maps
 from geosynth.diffusion.generator import Generator, load_generator, resolve
-from geosynth.diffusion.request import GenerateRequest, Reading
-from geosynth.diffusion.samplers import Stepper, default_steps, samplers_for
+from geosynth.diffusion.request import Reading
+from geosynth.diffusion.samplers import Stepper
 from geosynth.diffusion.scenelevels import ScenePlan, advance, state_rows
+from geosynth.diffusion.settling import refuse_one_level, settled_sampler
 from geosynth.errors import LabelError, ModelError, OutputError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done
@@ -36,7 +37,7 @@ from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage, Seen
 from geosynth.rasters import gdal_session
 from geosynth.scenes.cog import Contents, Part, PartWriter, publish
-from geosynth.tileset import TileSpec, crs_name
+from geosynth.tileset import crs_name
 from geosynth.tilesetwriter import synthetic_tags
 
 FORMAT = 1
@@ -52,6 +53,8 @@ _STRIP = 64
 """Rows that are written together."""
 _ROOM = 2.2
 """Bytes of output for a byte of pixels, at most: the strips, and the COG with overviews made of them."""
+_WRITTEN = "written"
+"""The record of a scene whose files are there."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,13 @@ class SceneSummary:
 
 @dataclass(frozen=True)
 class _Job:
-    """A request with everything settled: how it is computed, where it lies, what its files say."""
+    """A request with everything settled; ``lineage`` is that of the generator and of who made a synthetic map."""
 
     generator: Generator
     plan: ScenePlan
     grid: Grid
     map: MaskCanvas | None
+    lineage: Lineage
     request: Mapping[str, Any]
 
 
@@ -139,16 +143,17 @@ def generate_scene(
     where = choose_device(device)
     folder = resolve(model).resolve()
     job = _settled(load_generator(folder), str(folder), request, Path(out), where, events)
-    if not is_done(out, job.request, rerun):
+    written = rerun == "resume" and _WRITTEN in OutputFolder(Path(out), complete=False).records()
+    if not written and not is_done(out, job.request, rerun):
         _refuse_small_disk(job, Path(out))
     with gdal_session(), claim(out, job.request, rerun) as target:
         if target.complete:
             return _summary(target.path, nothing_to_do=True)
         kept_machine(target, {"device": where}, events)
-        if "written" not in target.records():
+        if _WRITTEN not in target.records():
             _compute(job, target, events, workers)
             _write(job, target, events)
-            target.record("written", {})
+            target.record(_WRITTEN, {})
         job.plan.canvas.discard()
         target.finish()
         for name in (IMAGE, MASK):
@@ -161,21 +166,19 @@ def generate_scene(
 
 def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path, device: str, events: Events) -> _Job:
     pipeline, spec = generator.pipeline, generator.spec
-    if not pipeline.two_levels and (request.masks_from or request.guidance not in (None, 1)):
-        raise ModelError(
-            "this generator has one noise level for image and mask and makes new pairs only, but"
-            f" {'a map is given' if request.masks_from else 'guided'}",
-            remedy="train one with a recipe of two levels",
-        )
-    sampler = request.sampler or samplers_for(pipeline.process)[0]
-    steps = request.steps or (default_steps(sampler) if sampler in samplers_for(pipeline.process) else 1)
-    stepper = Stepper(pipeline.process, sampler, steps)  # refuses what does not fit
+    refuse_one_level(pipeline, "a map is given" if request.masks_from else None, request.guidance)
+    sampler, steps = settled_sampler(pipeline.process, request.sampler, request.steps)
+    stepper = Stepper(pipeline.process, sampler, steps)
     side, multiple = spec.tile_size, pipeline.denoiser.multiple
-    overlap = side // _OVERLAP if request.overlap is None else request.overlap
-    overlap = -(-overlap // multiple) * multiple
+    asked_overlap = side // _OVERLAP if request.overlap is None else request.overlap
+    overlap = -(-asked_overlap // multiple) * multiple
     if not 0 <= overlap <= side // 2:
-        raise ModelError(f"windows of {side} px with an overlap of {overlap} px", remedy="give half a tile at most")
-    painted, inputs = _map(request, spec, events)
+        raise ModelError(
+            f"windows of {side} px with an overlap of {asked_overlap} px",
+            remedy=f"give {side // 2 // multiple * multiple} at most",
+        )
+    maps = find_maps(request.masks_from, request.reading, spec, events) if request.masks_from else None
+    painted = None if maps is None else _map(maps, request, side, events)
     guidance = pipeline.guidance_for(request.guidance, given=painted is not None)
     height, width = _size(request, painted)
     asked = {
@@ -190,11 +193,11 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
         "guidance": guidance,
         "overlap": overlap,
         "batch": request.batch,
-        "masks_from": inputs,
+        "masks_from": None if maps is None else dict(maps.inputs),
     }
     if painted is None:
         identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
-        place = fictitious_grid(spec.crs, spec.pixel_size, max(height, width), 0, identity)
+        place = fictitious_grid(spec.crs, spec.pixel_size, max(height, width), 0, identity, cells=1)
         grid = place.window(0, 0, height, width)
     else:
         grid = painted.grid
@@ -210,27 +213,23 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
         folder, generator.hash, canvas, side, overlap, multiple, painted is not None, request.seed, sampler, steps,
         guidance, request.batch, device,
     )  # fmt: skip
-    return _Job(generator, plan, grid, painted, asked)
+    lineage = generator.lineage if maps is None else generator.lineage | maps.behind
+    return _Job(generator, plan, grid, painted, lineage, asked)
 
 
-def _map(request: SceneRequest, spec: TileSpec, events: Events) -> tuple[MaskCanvas | None, dict[str, Any] | None]:
-    """The map to paint, and what a request says of it."""
-    if not request.masks_from:
-        return None, None
-    donors = find_donors(GenerateRequest(masks_from=request.masks_from, reading=request.reading), spec, events)
-    if not isinstance(donors, WindowDonors):
-        raise ModelError(
-            "is a tileset, not one map", where=request.masks_from[0], remedy="give a mask raster or polygons"
-        )
-    maps = {window.canvas.name: window.canvas for window in donors.windows}
-    first = next(iter(maps.values()))
-    if len(maps) > 1 or not isinstance(first, MaskCanvas):
+def _map(maps: Maps, request: SceneRequest, side: int, events: Events) -> MaskCanvas:
+    """The one map to paint."""
+    if len(maps.canvases) > 1:
+        names = ", ".join(canvas.name for canvas in maps.canvases[:4])
         raise LabelError(
-            f"{len(maps)} maps are given that do not lie together ({', '.join(list(maps)[:4])})",
+            f"{len(maps.canvases)} maps are given that do not lie together ({names})",
             where=request.masks_from[0],
             remedy="give one map a scene",
         )
-    return first, donors.identity()
+    painted = maps.canvases[0]
+    if next(known_windows(painted, side, events), None) is None:
+        raise LabelError("holds no pixel of a known class", where=request.masks_from[0], remedy="give another map")
+    return painted
 
 
 def _size(request: SceneRequest, painted: MaskCanvas | None) -> tuple[int, int]:
@@ -317,8 +316,8 @@ def _write(job: _Job, target: OutputFolder, events: Events) -> None:
         for writer in writers.values():
             writer.discard()
     shares = {entry.name: int(counts[entry.id]) / int(counts.sum()) for entry in spec.legend.classes}
-    lineage = job.generator.lineage
-    if job.map is not None:
+    lineage = job.lineage
+    if job.map is not None and _placement(job) != "fictitious":
         lineage |= Lineage((Seen("", job.map.name, crs_name(grid.crs), grid.bounds, labelled=True),))
     target.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
     target.write(META, json.dumps(_description(job, shares, made), indent=1, ensure_ascii=False) + "\n")
@@ -354,13 +353,19 @@ def _tags(job: _Job, made: int, sure: float) -> dict[str, dict[str, str]]:
         "guidance": f"{plan.guidance:g}",
         "question": "joint" if job.map is None else "image",
     }
-    placement = "fictitious" if job.map is None else "donor"
+    placement = _placement(job)
     image = synthetic_tags("image" if given else "both", job.generator.hash, plan.seed, 0, placement, settings)
     # How near the made bits came to those of a class, 0..1.
-    mask = {"GEOSYNTH_SYNTHETIC": "none"} if given else image | {"GEOSYNTH_CONFIDENCE": f"{sure / made:.3f}"}
+    mask = (
+        dict(job.map.tags) if given and job.map is not None else image | {"GEOSYNTH_CONFIDENCE": f"{sure / made:.3f}"}
+    )
     if job.map is not None:
         mask["GEOSYNTH_SCENE"] = job.map.name
     return {IMAGE: image, MASK: mask}
+
+
+def _placement(job: _Job) -> str:
+    return "fictitious" if job.map is None else job.map.columns["placement"]
 
 
 def _description(job: _Job, shares: Mapping[str, float], made: int) -> dict[str, Any]:
@@ -378,7 +383,7 @@ def _description(job: _Job, shares: Mapping[str, float], made: int) -> dict[str,
         "crs": crs_name(grid.crs),
         "pixel_size": list(grid.pixel_size),
         "gsd_m": None if gsd is None else float(f"{gsd:.6g}"),  # the last digits depend on the machine
-        "placement": "fictitious" if job.map is None else "donor",
+        "placement": _placement(job),
         "class_shares": dict(shares),
         "mask_made": made / (grid.height * grid.width),
         "request": dict(job.request),

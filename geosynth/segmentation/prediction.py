@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, claim
 from geosynth.jobs import run_tasks
+from geosynth.lineage import FILE as LINEAGE
+from geosynth.lineage import read_lineage
 from geosynth.rasters import gdal_session
 from geosynth.scenes.finding import find_files
 from geosynth.scenes.identity import scene_identity
@@ -58,7 +61,8 @@ def predict_scenes(
     workers: int = 1,
     scheduler: str | None = None,
 ) -> list[Path]:
-    """Write ``<scene name>.tif`` (class ids, 255 where the scene has no data) for every scene.
+    """Write ``<scene name>.tif`` (class ids, 255 where the scene has no data) for every scene, and the lineage of the
+    segmenter.
 
     Logits of overlapping windows are blended with smooth weights, so there is no seam where a window ends. A window is
     computed by one thread, so the bytes do not depend on ``threads``, ``workers`` or ``scheduler``.
@@ -96,7 +100,7 @@ def predict_scenes(
         raise ModelError(f"{flips} flips at precision {precision}", remedy="give 1, 4 or 8 flips; auto, 32 or bf16")
     overlap = window // 4 if overlap is None else overlap
     Windows.over(window, window, overlap)  # refuses what makes no windows
-    model = load_segmenter(segmenter, device)
+    model, lineage = load_segmenter(segmenter, device), read_lineage(Path(segmenter))
     fitted = [fit_scene(inspect_scene(path), model.spec, resample) for path in find_files(scenes)[0]]
     refuse_twins([scene.info for scene in fitted])
     layers: list[Layer] = ["classes"]
@@ -128,6 +132,7 @@ def predict_scenes(
     with gdal_session(), claim(out, request, rerun) as folder:
         if not folder.complete:
             kept = kept_machine(folder, asked, events)
+            folder.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
             settings = Settings(
                 window, overlap, tuple(layers), flips, kept["precision"], kept["batch"], kept["device"], threads
             )

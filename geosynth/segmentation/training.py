@@ -16,7 +16,7 @@ from geosynth.devices import choose_device, cpu_threads, kept_machine
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
-from geosynth.folders import OutputFolder, Rerun, claim, is_done
+from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.normalisation import Normalisation
 from geosynth.samples import TilesetDataModule, pairs_of
@@ -122,7 +122,7 @@ def train_segmenter(
         steps=plan.steps,
         seed=plan.seed,
     )
-    lineages = [read_lineage(other.path) for other in others]
+    lineages = [read_lineage(other.path) for other in (tileset, *others)]
     where = choose_device(device)
     request = {
         "command": "segment",
@@ -131,6 +131,7 @@ def train_segmenter(
         "tiles": tileset.identity(),
         "synthetic": [other.identity() for other in others],
     }
+    keep_apart(out, tiles, *synthetic)
     if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier result
         for pair in (*module.training_pairs, *pairs_of(tileset, "val")):
             pair.tileset.verify([pair.tile])

@@ -66,6 +66,9 @@ def test_how_many_pairs_must_be_said_once(shared_generator: Path, scene: Path, t
         ("--of", tiles),
         ("--count", 1, "--ratio", 1, "--of", tiles),
         ("--masks-from", scene, "--images-from", scene),
+        ("--count", 1, "--outside", "grass"),
+        ("--images-from", scene, "--ignore", "water"),
+        ("--masks-from", scene, "--bands", "red"),
     ):
         done = run(shared_generator, *arguments, *out)
         assert done.exit_code == 2, done.output

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from geosynth.errors import OutputError
-from geosynth.folders import canonical_json, claim, file_hash
+from geosynth.folders import canonical_json, claim, file_hash, keep_apart
 
 
 def make(path: Path, request: dict[str, int], rerun: str = "refuse", *, finish: bool = True) -> str:
@@ -143,3 +143,12 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(OutputError, match=r"tile.tif: cannot be written \(No space left on device\)"):
             out.write("tile.tif", b"pixels")
         assert not (out.path / "tile.tif").exists()
+
+
+def test_an_output_may_not_hold_an_input(tmp_path: Path) -> None:
+    (tmp_path / "in" / "tiles").mkdir(parents=True)
+    keep_apart(tmp_path / "out", tmp_path / "in")
+    keep_apart(tmp_path / "in" / "tiles" / "model", tmp_path / "in" / "tiles")
+    for out in (tmp_path / "in" / "tiles", tmp_path / "in", tmp_path / "in" / "x" / ".." / "tiles"):
+        with pytest.raises(OutputError, match="would be overwritten"):
+            keep_apart(out, tmp_path / "in" / "tiles")

@@ -6,6 +6,7 @@ import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
+from shapely.geometry import box
 
 from geosynth.grid import (
     CELLS,
@@ -80,6 +81,16 @@ def test_fictitious_tiles_never_touch_and_stay_in_the_usable_area(epsg: int | No
         for place in grids[:40]:
             left, bottom, right, top = place.bounds
             assert area[0] <= left and right <= area[2] and area[1] <= bottom and top <= area[3]
+
+
+@pytest.mark.parametrize(("epsg", "size", "side"), [(32633, 1.0, 4096), (4326, 1e-5, 40_000), (2056, 0.5, 4096)])
+def test_a_large_scene_has_many_places_to_lie_at(epsg: int, size: float, side: int) -> None:
+    crs = CRS.from_epsg(epsg)
+    grids = [fictitious_grid(crs, (size, size), side, 0, f"scene-{number}", cells=1) for number in range(20)]
+    assert len({grid.bounds for grid in grids}) > 15
+    area = usable_area(crs.to_wkt())
+    assert area is not None
+    assert all(box(*area).contains(grid.footprint) for grid in grids)
 
 
 def test_fictitious_places_depend_on_the_tileset_only() -> None:

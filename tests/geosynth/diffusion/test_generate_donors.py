@@ -1,6 +1,8 @@
 """Masks, maps and scenes that are given to a generator: where the pairs lie, and what of them is left as it was."""
 
+import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -378,3 +380,50 @@ def test_tiles_of_other_sizes_do_not_fit(shared_generator: Path, tmp_path: Path)
     other = world_tiles(tmp_path / "other", rows=1, cols=3, side=16)
     with pytest.raises(ModelError, match=r"tiles of 16 px.*makes 32 px"):
         make(shared_generator, tmp_path / "out", images=[other])
+
+
+def test_bands_of_a_tileset_are_taken_by_name(
+    shared_generator: Path, shared_world_tileset: Path, tmp_path: Path
+) -> None:
+    turned = tmp_path / "turned"
+    shutil.copytree(shared_world_tileset, turned)
+    meta = turned / "tileset.json"
+    content = json.loads(meta.read_text())
+    content["bands"].reverse()
+    meta.write_text(json.dumps(content))
+    tileset = make(shared_generator, tmp_path / "out", images=[turned], count=1)
+    assert [band.name for band in tileset.spec.bands] == ["red", "green", "blue"]
+    own = Tileset(shared_world_tileset)
+    given = own.read(own.select("train")[0])[0]
+    assert np.array_equal(tileset.read(tileset.tiles[0])[0], given[::-1])
+    content["bands"][0]["name"] = "green"
+    content["bands"][1]["name"] = "nir"
+    meta.write_text(json.dumps(content))
+    with pytest.raises(
+        ModelError, match=r"bands \(3 of uint8: green, nir, red\).*others \(3 of uint8: red, green, blue"
+    ):
+        make(shared_generator, tmp_path / "not", images=[turned])
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_tileset_says_itself_how_it_is_read(
+    shared_generator: Path, shared_world_tileset: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="is a tileset, which says itself"):
+        make(shared_generator, tmp_path / "out", masks=[shared_world_tileset], ignore=("water",))
+
+
+def test_a_stray_polygon_is_found_before_all_memory_is_taken(
+    shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geosynth.diffusion.finddonors._MOST", 1)
+    drawn = polygons(tmp_path / "map.gpkg", kind=["water", "road"])
+    with pytest.raises(LabelError, match=r"map.gpkg: more than 1 tiles of 32 px .* 45 x 30 pixels \(a stray polygon"):
+        make(shared_generator, tmp_path / "out", masks=[drawn], class_field=("kind",), outside="grass")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_far_coarser_pixels(shared_generator: Path, mask: Path, tmp_path: Path) -> None:
+    coarse = rewritten(mask, np.ones((1, HEIGHT, WIDTH), np.uint8), transform=PLACE @ Affine.scale(30))
+    with pytest.raises(SceneError, match=r"its pixels are 30 m, far coarser than 1 m — give finer pixels, or take"):
+        make(shared_generator, tmp_path / "out", masks=[coarse])

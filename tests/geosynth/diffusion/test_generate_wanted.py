@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from geosynth.diffusion.choosing import by_shares
 from geosynth.diffusion.generate import GenerateRequest, generate
 from geosynth.errors import Cancelled, GeosynthError, ModelError
 from geosynth.events import Events
+from geosynth.folders import OutputFolder
 from geosynth.rasters import read_tags
 from geosynth.tileset import Tileset
 
@@ -49,6 +51,15 @@ def test_without_masks_the_generator_draws_them_first(shared_generator: Path, tm
         for path in (tile.image, tile.mask):
             assert read_tags(made.path / path)["GEOSYNTH_SYNTHETIC"] == "both"
     assert len({tile.geometry.wkt for tile in made.tiles}) == 5
+    said = [(read_tags(made.path / tile.image), read_tags(made.path / tile.mask)) for tile in made.tiles]
+    for image, mask in said:
+        assert image["GEOSYNTH_WANT"] == mask["GEOSYNTH_WANT"] == f"{name}={before + 0.01:.4f}".rstrip("0")
+        assert 0 <= float(mask["GEOSYNTH_CONFIDENCE"]) <= 1
+        assert (image["GEOSYNTH_GUIDANCE"], mask["GEOSYNTH_MASK_GUIDANCE"]) == ("1", "1.5")
+    # What was painted several times is the same mask.
+    pixels = {mask["GEOSYNTH_MASK_INDEX"]: made.read(tile)[2] for (_, mask), tile in zip(said, made.tiles, strict=True)}
+    for (_, mask), tile in zip(said, made.tiles, strict=True):
+        assert np.array_equal(made.read(tile)[2], pixels[mask["GEOSYNTH_MASK_INDEX"]])
     assert not (tmp_path / "out" / ".geosynth" / "masks").exists()
 
 
@@ -83,5 +94,48 @@ def test_a_share_out_of_reach_is_said() -> None:
     events = Events([lambda record: said.append(str(record.get("message", "")))])
     shares = np.array([[0.9, 0.1], [0.8, 0.2]])
     assert set(by_shares(30, shares, {1: 0.5}, 0, ["land", "water"], events)) == {1}
-    assert any("water 20.0% instead of 50.0%" in text for text in said)
+    assert any("water 20.00% instead of 50.00%" in text for text in said)
     assert any("one of them 30 times" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("shares", "share", "message"),
+    [
+        ([[0.995, 0.005], [0.998, 0.002]], 0.01, "with 30 pairs from 2 masks .* car 0.50% instead of 1.00%"),
+        ([[1.0, 0.0], [1.0, 0.0]], 0.005, "no mask shows car"),
+        ([[0.9, 0.1], [0.8, 0.2]], 0.15, None),
+    ],
+)
+def test_rare_classes_out_of_reach_are_said_too(shares: list[list[float]], share: float, message: str | None) -> None:
+    said: list[str] = []
+    events = Events([lambda record: said.append(str(record.get("message", "")))])
+    by_shares(30, np.array(shares), {1: share}, 0, ["land", "car"], events)
+    missed = [text for text in said if "painted" not in text]
+    assert not missed if message is None else re.search(message, missed[0])
+
+
+def test_the_same_wish_written_otherwise_is_the_same_request(
+    shared_generator: Path, shared_world_tileset: Path, tmp_path: Path
+) -> None:
+    first, other = Tileset(shared_world_tileset).spec.legend.names[:2]
+    given = {"count": 1, "steps": 1, "block": 1, "masks_from": (str(shared_world_tileset),)}
+    generate(shared_generator, GenerateRequest(**given, want=f"{first}=0.1,{other}=0.2"), tmp_path / "out", Events())
+    again = GenerateRequest(**given, want=f"{other.upper()}=0.20, {first}=0.1")
+    assert generate(shared_generator, again, tmp_path / "out", Events()).nothing_to_do
+    nothing = GenerateRequest(count=1, steps=1, block=1, want=" , ")
+    assert not generate(shared_generator, nothing, tmp_path / "plain", Events()).wanted
+
+
+def test_drawn_masks_are_gone_when_the_tileset_is_complete(
+    shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[bool] = []
+    finish = OutputFolder.finish
+
+    def watched(folder: OutputFolder) -> None:
+        left.append((folder.state / "masks").exists())
+        finish(folder)
+
+    monkeypatch.setattr(OutputFolder, "finish", watched)
+    generate(shared_generator, GenerateRequest(count=1, steps=1, block=1, balance=True), tmp_path / "out", Events())
+    assert left == [False]

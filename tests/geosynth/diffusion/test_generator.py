@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,13 @@ def test_adapting_to_a_shortcut_starts_the_last_layer_anew(shared_generator: Pat
     assert not new["unet.conv_out.weight"].any()
     assert torch.equal(new["unet.conv_in.weight"], old["unet.conv_in.weight"])
     assert not adapt(source, source.spec, 32).shortcut
+
+
+def test_no_band_of_the_old_network_serves_two_of_the_new(shared_generator: Path) -> None:
+    source = load_generator(shared_generator)
+    bands = tuple(replace(source.spec.bands[0], name=name) for name in ("nir", "red", "green"))
+    weights = adapt(source, replace(source.spec, bands=bands), 32).state_dict()["unet.conv_in.weight"]
+    patch = source.pipeline.denoiser.patch**2
+    nir, red, green = (weights[:, band * patch : (band + 1) * patch] for band in range(3))
+    assert not torch.equal(nir, red) and not torch.equal(nir, green) and not torch.equal(red, green)
+    assert torch.equal(red, source.pipeline.denoiser.state_dict()["unet.conv_in.weight"][:, :patch])

@@ -3,11 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geosynth.diffusion.wanted import draw, pooled, wanted_shares, weights_for
+from geosynth.diffusion.wanted import draw, shares_text, wanted_shares, weights_for
 from geosynth.errors import GeosynthError
 from geosynth.legend import load_legend
 
 LEGEND = load_legend("world")
+
+
+def pooled(fractions: np.ndarray) -> np.ndarray:
+    """Shares of the classes among all known pixels."""
+    return fractions.sum(axis=0) / fractions.sum()
 
 
 def masks(count: int = 400, classes: int = 4, seed: int = 0) -> np.ndarray:
@@ -41,6 +46,13 @@ def test_what_cannot_be_comes_as_near_as_the_masks_allow() -> None:
     assert weights_for(fractions, {1: 0.9}) @ fractions == pytest.approx([0.6, 0.4], abs=0.01)
 
 
+def test_rare_classes_are_met_as_well_as_common_ones() -> None:
+    rare = np.random.default_rng(2).dirichlet([0.05, 30], 400)
+    assert rare.mean(axis=0)[0] < 0.003
+    for share in (0.0005, 0.005, 0.01):
+        assert (weights_for(rare, {0: share}) @ rare)[0] == pytest.approx(share, rel=0.01)
+
+
 def test_a_class_that_no_mask_shows() -> None:
     fractions = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]])
     weights = weights_for(fractions, {2: 0.1, 1: 0.2})
@@ -64,6 +76,14 @@ def test_words_for_shares() -> None:
     assert sum(balanced.values()) == pytest.approx(1)
     assert len(balanced) == len(names)
     assert len(set(list(balanced.values())[1:])) == 1
+
+
+def test_the_same_wish_is_the_same_text() -> None:
+    first, other = LEGEND.names[0], LEGEND.names[2]
+    text = shares_text(wanted_shares(f"{first}=0.1,{other}=0.2", LEGEND), LEGEND)
+    assert text == f"{first}=0.1, {other}=0.2"
+    assert text == shares_text(wanted_shares(f" {other.upper()} = 0.2, {first}=0.10,", LEGEND), LEGEND)
+    assert shares_text(wanted_shares(" , ", LEGEND), LEGEND) == ""
 
 
 @pytest.mark.parametrize(

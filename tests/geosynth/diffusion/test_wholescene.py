@@ -149,6 +149,35 @@ def test_a_cancelled_scene_goes_on_with_the_same_bytes(
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("sampler", ["euler", "dpm"])
+def test_rows_that_are_done_again_stay_as_they_are(
+    sampler: str, shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's death brings back tasks that are done, when the next levels have begun on their files."""
+    request = SceneRequest(96, 64, steps=3, sampler=sampler)
+    generate_scene(shared_generator, request, tmp_path / "whole", Events())
+
+    def with_deaths(function: Any, tasks: Any, *_: Any, **__: Any) -> Any:
+        for number, task in enumerate(tasks):
+            yield function(task)
+            for earlier in tasks[:number]:
+                function(earlier)
+
+    monkeypatch.setattr(wholescene, "run_tasks", with_deaths)
+    monkeypatch.setattr(scenelevels, "_ROWS", 1)
+    generate_scene(shared_generator, request, tmp_path / "redone", Events())
+    assert files(tmp_path / "redone") == files(tmp_path / "whole")
+
+
+def test_scenes_lie_in_places_of_their_own(shared_generator: Path, tmp_path: Path) -> None:
+    places = []
+    for seed in (0, 1):
+        generate_scene(shared_generator, SceneRequest(32, 900, steps=1, seed=seed), tmp_path / str(seed), Events())
+        with rasterio.open(tmp_path / str(seed) / "image.tif") as dataset:
+            places.append(box(*dataset.bounds))
+    assert not places[0].intersects(places[1])
+
+
 def test_there_is_nothing_to_do_twice(scene: Path, shared_generator: Path) -> None:
     before = files(scene)
     again = generate_scene(shared_generator, SMALL, scene, Events())
@@ -201,9 +230,10 @@ def test_a_network_is_shown_the_map_clean_and_only_where_it_is_known(
     monkeypatch.setattr(scenelevels, "guided", watching)
     request = SceneRequest(steps=2, masks_from=(str(world_mask),))
     generate_scene(shared_generator, request, tmp_path / "out", Events())
+    size = load_generator(shared_generator).bit_size
     assert {clean for clean, _ in seen} == {True, False}
     for clean, bits in seen:
-        assert ((bits.abs() == 1).all() == clean).item()
+        assert ((bits.abs() == size).all() == clean).item()
 
 
 def test_what_a_map_does_not_know_is_made_up(world_mask: Path, shared_generator: Path, tmp_path: Path) -> None:
@@ -240,23 +270,26 @@ def test_polygons_are_painted(shared_generator: Path, tmp_path: Path) -> None:
     [
         (SceneRequest(steps=2), "how large the scene is to be"),
         (SceneRequest(64, 0), "a scene of 0 x 64 pixels"),
-        (SceneRequest(64, 64, overlap=17), "overlap of 24 px"),
+        (SceneRequest(64, 64, overlap=17), "overlap of 17 px — give 16 at most"),
         (SceneRequest(64, 64, sampler="magic"), "no sampler 'magic'"),
         (SceneRequest(64, 64, masks_from=("MASK",)), "both a size and a map"),
         (SceneRequest(masks_from=("TILES",)), "is a tileset, not one map"),
+        (SceneRequest(masks_from=("SCENE",)), r"folder of a whole scene — give the file in it: .*mask\.tif"),
         (SceneRequest(masks_from=("MASK", "OTHER")), "2 maps are given"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_written(
     request_: SceneRequest,
     message: str,
+    scene: Path,
     world_mask: Path,
     shared_world_tileset: Path,
     shared_generator: Path,
     tmp_path: Path,
 ) -> None:
     write_scene(Landscape(3), tmp_path / "other", "far", 4000, 3000, 40, 40)
-    paths = {"MASK": world_mask, "TILES": shared_world_tileset, "OTHER": tmp_path / "other" / "far_mask.tif"}
+    far = tmp_path / "other" / "far_mask.tif"
+    paths = {"MASK": world_mask, "TILES": shared_world_tileset, "OTHER": far, "SCENE": scene}
     asked = SceneRequest(**{**vars(request_), "masks_from": tuple(str(paths[name]) for name in request_.masks_from)})
     with pytest.raises((ModelError, LabelError), match=message):
         generate_scene(shared_generator, asked, tmp_path / "out", Events())
@@ -271,10 +304,30 @@ def test_a_generator_of_one_level_paints_no_map(
         generate_scene(shared_generator, SceneRequest(masks_from=(str(world_mask),)), tmp_path / "out", Events())
 
 
+def test_a_written_scene_needs_no_disk(shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = SceneRequest(32, 32, steps=1)
+    generate_scene(shared_generator, request, tmp_path / "out", Events())
+    (tmp_path / "out" / ".geosynth" / "complete").unlink()  # killed at the very end
+    monkeypatch.setattr(wholescene.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    with pytest.raises(OutputError, match="needs"):
+        generate_scene(shared_generator, request, tmp_path / "out", Events(), rerun="overwrite")
+    assert not generate_scene(shared_generator, request, tmp_path / "out", Events(), rerun="resume").nothing_to_do
+
+
+def test_windows_of_a_map_that_is_painted_as_a_whole_are_not_listed(
+    shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geosynth.diffusion.finddonors._MOST", 1)
+    shapes = [box(500_000, 4_999_950, 500_070, 5_000_000)]
+    geopandas.GeoDataFrame({"class": ["water"]}, geometry=shapes, crs="EPSG:32633").to_file(tmp_path / "map.gpkg")
+    request = SceneRequest(steps=1, masks_from=(str(tmp_path / "map.gpkg"),), reading=Reading(outside="grass"))
+    assert generate_scene(shared_generator, request, tmp_path / "out", Events()).width == 70
+
+
 def test_a_disk_that_is_too_small_is_said_first(
     shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wholescene.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
-    with pytest.raises(GeosynthError, match=r"a scene of 20000 x 20000 pixels needs 1\d\.\d GB .* 1\.0 GB are free"):
+    with pytest.raises(GeosynthError, match=r"a scene of 20000 x 20000 pixels needs \d\d\.\d GB .* 1\.0 GB are free"):
         generate_scene(shared_generator, SceneRequest(20000, 20000), tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()

@@ -11,11 +11,13 @@ from segment_world import SPEC
 
 from geosynth.events import Events
 from geosynth.folders import claim
-from geosynth.lineage import Lineage
+from geosynth.lineage import Lineage, Seen
 from geosynth.normalisation import Normalisation
 from geosynth.segmentation.networks import build_network
 from geosynth.segmentation.prediction import predict_scenes
 from geosynth.segmentation.segmenter import SegmenterSpec, save_segmenter
+
+SAW = Lineage((Seen("0123456789abcdef", "elsewhere", "EPSG:32633", (0.0, 0.0, 32.0, 32.0), True),))
 
 
 def write_inputs(folder: Path) -> Path:
@@ -26,7 +28,7 @@ def write_inputs(folder: Path) -> Path:
         "fpn", "mobilenet_v2", SPEC.bands, SPEC.legend, "EPSG:32633", (0.5, 0.5), 0.5, 64, scale
     )  # fmt: skip
     with claim(folder / "segmenter", {"command": "made up"}) as out:
-        save_segmenter(out, spec, network.state_dict(), {}, None, Lineage())
+        save_segmenter(out, spec, network.state_dict(), {}, None, SAW)
         out.finish()
     for name, height in (("high", 900), ("small", 100)):
         values = np.random.default_rng(height).integers(1, 200, (2, height // 10, 15))

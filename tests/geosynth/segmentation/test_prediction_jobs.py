@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prediction_world import files, predict, write_inputs
+from prediction_world import SAW, files, predict, write_inputs
 
 from geosynth.errors import Cancelled
 from geosynth.events import Events
+from geosynth.lineage import read_lineage
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def test_other_threads(inputs: Path, expected: dict[str, bytes], tmp_path: Path)
     predict(inputs, tmp_path / "out", threads=3)
     assert files(tmp_path / "out") == expected
     assert {"high.tif", "confidence/high.tif", "probabilities/small.tif", "small.qml"} <= set(expected)
+    assert read_lineage(tmp_path / "out") == SAW
     assert not any("pieces" in name or "tmp" in name for name in expected)
 
 
