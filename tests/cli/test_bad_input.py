@@ -359,8 +359,12 @@ def test_another_request_in_the_same_output(refused: Refused, scene: Path, out: 
         *tile_arguments(scene), "--seed", "5", "--out", out, where=out, why="another request (different seed)"
     )
     assert "--overwrite" in line.partition(" — ")[2]
-    # A folder that holds one kind of thing is no place for another.
-    refused("train", out, "--steps", "2", "--batch", "2", "--out", out, where=out, why="another request")
+    # What is read is no place to write, whatever is asked for.
+    for more in ((), ("--overwrite",)):
+        refused(
+            "train", out, "--steps", "2", "--batch", "2", "--out", out, *more, where=out, why="would be overwritten"
+        )
+    assert CliRunner().invoke(cli, ["inspect", str(out)]).exit_code == 0
 
 
 def test_an_output_whose_request_is_damaged(refused: Refused, scene: Path, out: Path) -> None:

@@ -91,7 +91,7 @@ def test_the_sampler_is_part_of_the_request(pairs: Path, shared_generator: Path,
     assert (asked["sampler"], asked["steps"], asked["count"]) == ("dpm", 2, 5)
     with pytest.raises(OutputError, match="sampler"):
         generate(shared_generator, replace(FIVE, sampler="euler"), pairs, Events())
-    with pytest.raises(ModelError, match=r"no sampler 'ddpm'.*euler, dpm"):
+    with pytest.raises(ModelError, match=r"no sampler 'ddpm'.*dpm, euler"):
         generate(shared_generator, replace(FIVE, sampler="ddpm"), tmp_path / "out", Events())
     with pytest.raises(ModelError, match="how many pairs"):
         generate(shared_generator, GenerateRequest(), tmp_path / "out", Events())
@@ -126,7 +126,7 @@ def test_one_noise_level_answers_one_question(one_level: Path, shared_world_tile
     for request, what in (
         (GenerateRequest(1, steps=1, masks_from=tiles), "mask is given"),
         (GenerateRequest(1, steps=1, images_from=tiles), "image is given"),
-        (GenerateRequest(1, steps=1, guidance=2.0), "guided"),
+        (GenerateRequest(1, steps=1, guidance=2.0), "guidance is asked for"),
     ):
         with pytest.raises(ModelError, match=f"new pairs only.*{what}"):
             generate(one_level, request, tmp_path / "out", Events())

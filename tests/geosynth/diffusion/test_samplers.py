@@ -76,7 +76,7 @@ def test_noise_on_the_way_is_a_function_of_the_samples_generator() -> None:
 
 
 def test_a_sampler_that_does_not_fit_is_refused_with_those_that_do() -> None:
-    with pytest.raises(ModelError, match="euler, dpm"):
+    with pytest.raises(ModelError, match="dpm, euler"):
         Stepper(Process(), "ddpm", 10)
     with pytest.raises(ModelError, match="at most 1000"):
         Stepper(RECIPES["v"].process, "ddim", 1001)
