@@ -1,6 +1,6 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
-    python benchmarks/ablation.py objective bits sampling guidance labels wanted network --data DIR --work DIR
+    python benchmarks/ablation.py objective bits shortcut sampling guidance labels wanted network --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
 Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
@@ -26,7 +26,7 @@ from geosynth.diffusion.generate import generate
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.request import GenerateRequest
 from geosynth.evaluation.fidelity import class_shares
-from geosynth.evaluation.yardstick import Yardstick
+from geosynth.evaluation.yardstick import Fidelity, Yardstick
 from geosynth.events import Events
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.tileset import Tileset
@@ -120,17 +120,7 @@ class Lab:
         generate(model, request, out, Events(), rerun="resume", device="cpu")
         seconds = time.process_time() - start
         found = self.yardstick(run.data).measure(Tileset(out), Events())
-        agreed = found.segmenter_agreement
-        content = {
-            "kid": found.kid.value,
-            "fid": found.fid,
-            "coverage": found.neighbourhoods.coverage,
-            "recall": found.neighbourhoods.recall,
-            "classes": found.class_variation,
-            "sizes": found.component_distance or 0.0,
-            "agreement": agreed.made if agreed else 0.0,
-            "seconds": seconds / COUNT,
-        }
+        content = numbers_of(found) | {"seconds": seconds / COUNT}
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(content))
         print(run.name, asked.name, {name: round(value, 4) for name, value in content.items()}, flush=True)
@@ -138,17 +128,22 @@ class Lab:
 
     def floor(self, name: str) -> dict[str, float]:
         """What real val tiles get."""
-        found = self.yardstick(name).floor
-        agreed = found.segmenter_agreement
-        return {
-            "kid": found.kid.value,
-            "fid": found.fid,
-            "coverage": found.neighbourhoods.coverage,
-            "recall": found.neighbourhoods.recall,
-            "classes": found.class_variation,
-            "sizes": found.component_distance or 0.0,
-            "agreement": agreed.made if agreed else 0.0,
-        }
+        return numbers_of(self.yardstick(name).floor)
+
+
+def numbers_of(found: Fidelity) -> dict[str, float]:
+    """What the tables show of a comparison; left out where it cannot be measured."""
+    agreed = found.segmenter_agreement
+    numbers = {
+        "kid": found.kid.value,
+        "fid": found.fid,
+        "coverage": found.neighbourhoods.coverage,
+        "recall": found.neighbourhoods.recall,
+        "classes": found.class_variation,
+        "sizes": found.component_distance,
+        "agreement": None if agreed is None else agreed.made,
+    }
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 COLUMNS = {
@@ -177,7 +172,9 @@ def table(title: str, floor: dict[str, float], rows: dict[str, list[dict[str, fl
     lines = [f"**{title}** ({COUNT} tiles a side)", "", "| | seeds | " + " | ".join(COLUMNS) + " |"]
     lines.append("|---|---|" + "---|" * len(COLUMNS))
     for name, found in entries.items():
-        cells = [shown([one[key] for one in found]) if key in found[0] else "–" for key in COLUMNS.values()]
+        cells = [
+            shown([one[key] for one in found]) if all(key in one for one in found) else "–" for key in COLUMNS.values()
+        ]
         lines.append(f"| {name} | {len(found) if name in rows else '–'} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -202,6 +199,17 @@ def bits(lab: Lab) -> str:
         for asked in (Sampling("dpm", 20), Sampling("dpm", 20, 1.5))
     }
     return table("Size of the mask's bits (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
+
+
+def shortcut(lab: Lab) -> str:
+    rows = {
+        f"{'with' if on else 'without'} shortcut, guidance {strength:g}": [
+            lab.measured(Run("world", bits=BEST, shortcut=on), Sampling("dpm", 20, strength))
+        ]
+        for on in (False, True)
+        for strength in (1.0, 1.5)
+    }
+    return table("A shortcut for the noise (flow, dpm, 20 steps, three bands)", lab.floor("world"), rows)
 
 
 def sampling(lab: Lab) -> str:
@@ -300,6 +308,7 @@ def main() -> None:
     parts: dict[str, Callable[[Lab], str]] = {
         "objective": objective,
         "bits": bits,
+        "shortcut": shortcut,
         "sampling": sampling,
         "guidance": guidance,
         "labels": labels,
