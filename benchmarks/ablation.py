@@ -1,10 +1,14 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
-    python benchmarks/ablation.py objective bits shortcut sampling guidance labels wanted network --data DIR --work DIR
+    python benchmarks/ablation.py objective bits shortcut sampling guidance specks labels wanted network \\
+        --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
 Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
 what is done: run the same command again to go on. Tables go to stdout, as Markdown.
+
+All masks keep their specks (--sieve 0), but for those of the part "specks": what was measured before specks went can be
+compared with what is measured now.
 """
 
 from __future__ import annotations
@@ -20,14 +24,19 @@ from typing import Any
 
 import torch
 from ablation_data import dubai_tiles, world_tiles, yardstick_segmenter
-from ablation_training import Network, Run, train
+from ablation_training import DUBAI_STEPS, NETWORKS, Run, train
 
 from geosynth.diffusion.generate import generate
+from geosynth.diffusion.generator import load_generator
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.request import GenerateRequest
+from geosynth.evaluation.agreement import generator_confusion
 from geosynth.evaluation.fidelity import class_shares
 from geosynth.evaluation.yardstick import Fidelity, Yardstick
 from geosynth.events import Events
+from geosynth.normalisation import Normalisation
+from geosynth.samples import Pair, TilesetDataset
+from geosynth.segmentation.metrics import scores
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.tileset import Tileset
 
@@ -37,12 +46,14 @@ COUNT = 400
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a generator is asked: in how many evaluations, by which sampler, how guided, and what is given."""
+    """How a generator is asked: in how many evaluations, by which sampler, how guided, what is given, and the pixels
+    below which areas of its masks go."""
 
     sampler: str
     steps: int
     guidance: float = 1.0
     question: str = "joint"
+    sieve: int = 0
 
     @property
     def calls(self) -> int:
@@ -52,7 +63,8 @@ class Sampling:
 
     @property
     def name(self) -> str:
-        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}"
+        sieve = f"-sieve{self.sieve}" if self.sieve else ""
+        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}{sieve}"
 
 
 SEEDS = range(3)
@@ -70,15 +82,8 @@ FEW = {
 }
 GUIDANCES = {"joint": (1.0, 1.5, 2.0, 3.0), "image": (1.0, 1.5, 2.0)}
 BEST = RECIPES[DEFAULT_RECIPE].bit_size
+SIEVES = (0, 2, 3, 4, 6, 9)
 LABELS = ((0.02, False), (0.02, True), (0.1, False), (0.1, True), (1.0, False))
-NETWORKS = {
-    Network(): 4000,
-    Network(attention=(False, False, False)): 4600,
-    Network(attention=(False, True, True)): 3000,
-    Network(patch=1): 1100,
-    Network(patch=4, widths=(64, 96), attention=(False, True)): 9000,
-}
-"""Networks and the steps they get, so that all train equally long."""
 
 
 class Lab:
@@ -114,7 +119,7 @@ class Lab:
         out = self.work / "made" / run.name / asked.name
         given = {"image": {"masks_from": (str(self.tiles(run.data)),)}}.get(asked.question, {})
         request = GenerateRequest(
-            count=COUNT, seed=1, steps=asked.steps, guidance=asked.guidance, sampler=asked.sampler, block=16, **given
+            COUNT, 1, asked.steps, asked.guidance, block=16, sampler=asked.sampler, sieve=asked.sieve, **given
         )
         start = time.process_time()
         generate(model, request, out, Events(), rerun="resume", device="cpu")
@@ -125,6 +130,19 @@ class Lab:
         kept.write_text(json.dumps(content))
         print(run.name, asked.name, {name: round(value, 4) for name, value in content.items()}, flush=True)
         return content
+
+    def labelled(self, run: Run, sieve: int) -> float:
+        """Mean IoU of a generator's masks for real val images with their real masks."""
+        kept = self.work / "measured" / run.name / f"labelled-dpm-10-sieve{sieve}.json"
+        if not kept.is_file():
+            tileset = Tileset(self.tiles(run.data))
+            generator = load_generator(train(run, tileset.path, self.work))
+            some = [Pair(tileset, tile) for tile in tileset.select("val", labelled=True)[:COUNT]]
+            dataset = TilesetDataset(some, Normalisation.of(tileset.statistics))
+            found = generator_confusion(generator, dataset, Events(), steps=10, sieve=sieve)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(scores(found).mean_iou))
+        return float(json.loads(kept.read_text()))
 
     def floor(self, name: str) -> dict[str, float]:
         """What real val tiles get."""
@@ -239,12 +257,28 @@ def guidance(lab: Lab) -> str:
     return table("Guidance (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
 
 
+def specks(lab: Lab) -> str:
+    rows = {
+        f"areas below {size} pixels go" if size else "all areas stay": [
+            lab.measured(Run("world", seed=seed, bits=BEST), Sampling("dpm", 10, 1.5, sieve=size)) for seed in SEEDS[:2]
+        ]
+        for size in SIEVES
+    }
+    pairs = table("Specks of new masks (flow, dpm, 10 steps, guidance 1.5)", lab.floor("world"), rows)
+    lines = ["**Specks of masks for real images** (val tiles, dpm, 10 steps)", ""]
+    lines += ["| areas that go | seeds | mean IoU with the real masks ↑ |", "|---|---|---|"]
+    for size in SIEVES:
+        found = [lab.labelled(Run("world", seed=seed, bits=BEST), size) for seed in SEEDS[:2]]
+        lines.append(f"| {f'below {size} pixels' if size else 'none'} | {len(found)} | {shown(found)} |")
+    return pairs + "\n" + "\n".join(lines) + "\n"
+
+
 def labels(lab: Lab) -> str:
     rows = {}
     for question in ("joint", "image"):
         for share, unlabelled in LABELS:
             runs = [
-                Run("dubai", seed=seed, bits=BEST, steps=3000, labels=share, unlabelled=unlabelled)
+                Run("dubai", seed=seed, bits=BEST, steps=DUBAI_STEPS, labels=share, unlabelled=unlabelled)
                 for seed in SEEDS[:2]
             ]
             name = f"{'new pairs' if question == 'joint' else 'images for real masks'}, {share:.0%} of the labels"
@@ -277,7 +311,7 @@ def wanted(lab: Lab) -> str:
     for given, title in (((), "drawn by the generator"), ((str(tiles),), "real")):
         plain = generate(
             model,
-            GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given),
+            GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given, sieve=0),
             lab.work / "wanted" / f"plain-{bool(given)}",
             Events(),
             rerun="resume",
@@ -285,7 +319,7 @@ def wanted(lab: Lab) -> str:
         ).class_shares
         for text in ("building=0.25", "water=0.3", "tree=0.02, road=0.2"):
             out = lab.work / "wanted" / f"{text.replace(', ', '+')}-{bool(given)}"
-            request = GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given, want=text)
+            request = GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given, want=text, sieve=0)
             got = generate(model, request, out, Events(), rerun="resume", device="cpu")
             found = lab.yardstick("world").measure(Tileset(out), Events()).segmenter_agreement
 
@@ -311,6 +345,7 @@ def main() -> None:
         "shortcut": shortcut,
         "sampling": sampling,
         "guidance": guidance,
+        "specks": specks,
         "labels": labels,
         "wanted": wanted,
         "network": network,

@@ -63,9 +63,11 @@ def dubai_tiles(data: Path, work: Path, events: Events) -> Path:
 
 
 def yardstick_segmenter(tiles: Path, work: Path, events: Events) -> Path:
-    """A U-Net trained on the real training tiles: its features and answers measure what is made."""
-    train_segmenter(tiles, [], SegmenterPlan(steps=1500), work / "segmenter", events, rerun="resume")
-    return work / "segmenter"
+    """A U-Net trained on the real training tiles, now or earlier: its features and answers measure what is made."""
+    out = work / "segmenter"
+    if not (out / "segmenter.json").is_file():
+        train_segmenter(tiles, [], SegmenterPlan(steps=1500), out, events, rerun="resume")
+    return out
 
 
 def _mean(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

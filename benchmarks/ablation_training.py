@@ -43,6 +43,17 @@ class Network:
         return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
 
 
+STEPS, DUBAI_STEPS = 4000, 3000
+NETWORKS = {
+    Network(): STEPS,
+    Network(attention=(False, False, False)): 4600,
+    Network(attention=(False, True, True)): 3000,
+    Network(patch=1): 1100,
+    Network(patch=4, widths=(64, 96), attention=(False, True)): 9000,
+}
+"""Networks and the steps they get, so that all train equally long."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One generator. ``labels`` is the share of tiles with labels; the others are left out unless ``unlabelled``."""
@@ -52,17 +63,20 @@ class Run:
     seed: int = 0
     bits: float = 1.0
     shortcut: bool = False
-    steps: int = 4000
+    steps: int = STEPS
     labels: float = 1.0
     unlabelled: bool = False
     network: Network = Network()
 
     @property
     def name(self) -> str:
+        """What its files are called; the steps are in it unless they are those that its tiles and network get."""
+        planned = DUBAI_STEPS if self.data == "dubai" else NETWORKS.get(self.network, STEPS)
+        steps = "" if self.steps == planned else f"-n{self.steps}"
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
         bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("-c" if self.shortcut else "")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
-        return f"{self.data}-{self.recipe}{bits}{network}{share}-s{self.seed}"
+        return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}-s{self.seed}"
 
 
 class Unlabelled:

@@ -93,10 +93,10 @@ def train_and_save(
         "precision": precision_of(device),
         "device": device,
     }
-    losses = task.to(device).held_out_loss()
-    if losses is not None:
-        summary["val_loss_image"], summary["val_loss_mask"] = losses
-        print(f"held-out loss: image {losses[0]:.4f}, mask {losses[1]:.4f}", flush=True)
+    for side, loss in task.to(device).held_out_loss()._asdict().items():
+        if loss is not None:
+            summary[f"val_loss_{side}"] = loss
+            print(f"held-out loss, {side}: {loss:.4f}", flush=True)
     with claim(out, {"command": facts["made_by"], **asdict(plan)}, "overwrite") as folder:
         content_hash = save_generator(
             folder, task.average.cpu(), spec, task.scale, summary, lineage, process=task.recipe.process, half=True

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geosynth.devices import choose_device
+from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.process import RECIPES
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.legend import load_legend
 from geosynth.lineage import Lineage
@@ -67,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--scenes", type=int, default=16, help="scenes a look")
     parser.add_argument("--device", default="auto")
@@ -77,8 +79,13 @@ def main() -> None:
     train, held_out = render(args.scenes, 1000), render(4, 9000)
     print("rendered", train.images.shape, flush=True)
     torch.manual_seed(0)
-    network = Denoiser(image_channels=3, mask_channels=3, sample_size=64)
     plan = Plan(steps=args.steps, batch=args.batch, size=64)
+    network = Denoiser(
+        image_channels=3,
+        mask_channels=bit_count(len(CLASSES)),
+        sample_size=plan.size,
+        bit_size=RECIPES[plan.recipe].bit_size,
+    )
     task = DiffusionTask(network, train, held_out, scale_of(train), len(CLASSES), plan, means=means_of(device))
     train_and_save(
         task,

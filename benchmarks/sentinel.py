@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from sheet import Block, page_of
 
-from geosynth.evaluation.contact import GUTTER, PAPER, Stretch, choose, font, mosaic, png
+from geosynth.evaluation.contact import Stretch, png
 from geosynth.legend import UNKNOWN
 from geosynth.tileset import Tile, Tileset
 
@@ -91,26 +91,15 @@ def index_table(
     return lines
 
 
-def sheet(real: Tileset, synthetic: Tileset, looks: Mapping[str, tuple[int, ...]], count: int) -> Image.Image:
-    """Real pairs on the left, synthetic ones on the right; one block of rows a way of looking at the bands."""
+def blocks(real: Tileset, synthetic: Tileset, looks: Mapping[str, tuple[int, ...]]) -> list[Block]:
+    """Real pairs beside synthetic ones, once a way of looking at the bands; drawn in the training tiles' range."""
     values, _ = pixels(real, real.select(split="train"))
-    blocks: list[tuple[str, Image.Image]] = []
+    found: list[Block] = []
     for name, bands in looks.items():
         low, high = np.percentile(values[list(bands)], (1, 99), axis=1)
         stretch = Stretch(bands, tuple(low.tolist()), tuple(high.tolist()))
-        for what, tileset in (("real", real), ("synthetic", synthetic)):
-            tiles = choose(tileset.select(split="train"), count, 0)
-            blocks.append((f"{what}, {name}", mosaic(tileset, tiles, stretch, columns=4, cell=80)))
-    wide, high = blocks[0][1].size
-    gap, head = 12 * GUTTER, 28
-    page = Image.new("RGB", (2 * wide + 3 * gap, len(looks) * (high + head + gap) + gap), PAPER)
-    draw = ImageDraw.Draw(page)
-    for position, (title, block) in enumerate(blocks):
-        y, x = divmod(position, 2)
-        left, top = gap + x * (wide + gap), gap + y * (high + head + gap)
-        draw.text((left, top), title, fill=(31, 41, 51), font=font(16, bold=True))
-        page.paste(block, (left, top + head))
-    return page
+        found += [(f"real, {name}", real, stretch), (f"synthetic, {name}", synthetic, stretch)]
+    return found
 
 
 def main() -> None:
@@ -139,7 +128,7 @@ def main() -> None:
     print("\n".join(band_table(names, {name: values for name, (values, _) in sets.items()})), end="\n\n")
     print("\n".join(index_table(sets, green, nir, water)))
     if given.sheet:
-        given.sheet.write_bytes(png(sheet(real, synthetic, looks, given.count)))
+        given.sheet.write_bytes(png(page_of(blocks(real, synthetic, looks), count=given.count)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 DIR holds ``landcover_dubai/`` and ``buildings_oam/``. The first hundred steps tell how many fit into the minutes, and
 on a GPU whether compiling pays; the plan and the checkpoint are kept in ``--work``: run the same command again to go on
-after an interruption. Uses a GPU when there is one. Held out, and never trained on: scene tile6 of Dubai, whose ground
-no other scene shows, and the right sixth of Banepa.
+after an interruption (asked for another plan, it refuses). Uses a GPU when there is one. Held out, and never trained
+on: scene tile6 of Dubai, whose ground no other scene shows, and the right sixth of Banepa.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.loading import StepBatches, step_loader
 from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.objective import mean_errors
+from geosynth.diffusion.process import RECIPES
 from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.grid import Grid, engineering_crs
 from geosynth.legend import UNKNOWN, Legend, ignored_values, load_legend
@@ -129,12 +131,19 @@ def read(data: Path) -> tuple[Views, Views, Lineage]:
 
 def scale_of(views: Views) -> BandScale:
     """Statistics of the bands over all valid pixels."""
-    pixels = np.concatenate([view.image[:, view.valid][:, ::37] for view in views.views], axis=1).astype(np.float64)
+    # Of 8 bits, how often each value occurs says it all.
+    counts = np.zeros((3, 256), np.int64)
+    for view in views.views:
+        counts += [np.bincount(band, minlength=256) for band in view.image[:, view.valid]]
+    values = np.arange(256)
+    mean = counts @ values / counts.sum(axis=1)
+    square = counts @ values**2 / counts.sum(axis=1)
+    seen = [np.flatnonzero(band) for band in counts]
     return BandScale(
-        mean=tuple(pixels.mean(axis=1).tolist()),
-        std=tuple(pixels.std(axis=1).tolist()),
-        low=tuple(pixels.min(axis=1).tolist()),
-        high=tuple(pixels.max(axis=1).tolist()),
+        mean=tuple(mean.tolist()),
+        std=tuple(np.sqrt(square - mean**2).tolist()),
+        low=tuple(float(band[0]) for band in seen),
+        high=tuple(float(band[-1]) for band in seen),
     )
 
 
@@ -151,8 +160,8 @@ def seconds_a_step(task: DiffusionTask, device: str, *, compiled: bool) -> float
             _wait(device)
             first, done = time.perf_counter(), 0  # the first steps choose algorithms and compile
         with torch.autocast(device, torch.bfloat16, enabled=precision_of(device) == "bf16"):
-            image, mask = task.loss(trial, Batch(*(part.to(device, non_blocking=True) for part in batch)))
-        (image + mask).backward()
+            errors = task.errors(trial, Batch(*(part.to(device, non_blocking=True) for part in batch)))
+        mean_errors(*errors).sum().backward()
         torch.nn.utils.clip_grad_norm_(trial.parameters(), task.plan.clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -173,17 +182,33 @@ class Setup:
     """What the first start decided."""
 
     plan: Plan
+    dropout: float
     compiled: bool
 
 
-def planned(kept: Path, args: argparse.Namespace, device: str, make: Callable[[Plan, Means], DiffusionTask]) -> Setup:
-    """The plan in ``kept``, or a new one: as many steps as fit into the minutes, compiled where that is faster."""
-    if kept.is_file():
-        content = json.loads(kept.read_text())
-        return Setup(Plan(**content["plan"]), content["compiled"])
-    batch = args.batch or (16 if device == "cpu" else 256)
-    plan = Plan(steps=1, batch=batch, size=args.size, learning_rate=args.learning_rate)
-    task = make(plan, means_of(device)).to(device)
+def kept_setup(kept: Path, args: argparse.Namespace) -> Setup | None:
+    """What the first start decided, None at the first; ends the program where the arguments ask for something else."""
+    if not kept.is_file():
+        return None
+    content = json.loads(kept.read_text())
+    decided = {**content["plan"], "dropout": content["dropout"]}
+    for name in ("size", "batch", "learning_rate", "dropout"):
+        asked = getattr(args, name)
+        if asked is not None and asked != decided[name]:
+            option = "--" + name.replace("_", "-")
+            raise SystemExit(
+                f"{kept}: was begun with {option} {decided[name]}, not {asked}; leave it out, or give another --work"
+            )
+    return Setup(Plan(**content["plan"]), content["dropout"], content["compiled"])
+
+
+def first_setup(
+    kept: Path, args: argparse.Namespace, device: str, make: Callable[[Plan, float, Means], DiffusionTask]
+) -> Setup:
+    """A new plan, kept: as many steps as fit into the minutes, compiled where that is faster."""
+    batch, dropout = args.batch or (16 if device == "cpu" else 256), args.dropout or 0.0
+    plan = Plan(steps=1, batch=batch, size=args.size or 64, learning_rate=args.learning_rate or Plan.learning_rate)
+    task = make(plan, dropout, means_of(device)).to(device)
     times = {False: seconds_a_step(task, device, compiled=False)}
     if device == "cuda":
         try:
@@ -195,8 +220,8 @@ def planned(kept: Path, args: argparse.Namespace, device: str, make: Callable[[P
         print(f"{seconds * 1e3:.1f} ms a step of {batch} on {device}{', compiled' if which else ''}", flush=True)
     # The rest is for held-out losses, pictures and checkpoints.
     steps = max(100, int(args.minutes * 60 * 0.9 / times[compiled]) // 100 * 100)
-    setup = Setup(replace(plan, steps=steps), compiled)
-    kept.write_text(json.dumps({"plan": asdict(setup.plan), "compiled": compiled}))
+    setup = Setup(replace(plan, steps=steps), dropout, compiled)
+    kept.write_text(json.dumps(asdict(setup)))
     return setup
 
 
@@ -206,15 +231,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
     parser.add_argument("--work", type=Path, required=True, help="folder for plan, checkpoint, metrics and samples")
-    parser.add_argument("--size", type=int, default=64, help="side of what the generator makes, pixels")
+    parser.add_argument("--size", type=int, help="side of what the generator makes, pixels (default: 64)")
     parser.add_argument("--batch", type=int, help="default: 16 on a CPU, 256 on a GPU")
-    parser.add_argument("--learning-rate", type=float, default=4e-4)
-    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--learning-rate", type=float, help=f"default: {Plan.learning_rate:g}")
+    parser.add_argument("--dropout", type=float, help="default: 0")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = choose_device(args.device)
+    setup = kept_setup(args.work / "plan.json", args)
     train, held_out, lineage = read(args.data)
-    labelled = np.array([bool((view.mask != UNKNOWN).any()) for view in train.views])
+    labelled, held_out_labelled = (
+        np.array([bool((view.mask != UNKNOWN).any()) for view in views.views]) for views in (train, held_out)
+    )
     print(
         f"{len(train)} pieces of {CHUNK} px to train on, {labelled.sum()} with labels, {len(held_out)} held out",
         flush=True,
@@ -222,17 +250,21 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     scale = scale_of(train)
 
-    def make(plan: Plan, means: Means) -> DiffusionTask:
+    def make(plan: Plan, dropout: float, means: Means) -> DiffusionTask:
         torch.manual_seed(0)
         network = Denoiser(
-            image_channels=3, mask_channels=bit_count(len(LEGEND)), sample_size=plan.size, dropout=args.dropout
+            image_channels=3,
+            mask_channels=bit_count(len(LEGEND)),
+            sample_size=plan.size,
+            dropout=dropout,
+            bit_size=RECIPES[plan.recipe].bit_size,
         )
-        return DiffusionTask(network, train, held_out, scale, len(LEGEND), plan, labelled, means)
+        return DiffusionTask(network, train, held_out, scale, len(LEGEND), plan, labelled, means, held_out_labelled)
 
-    setup = planned(args.work / "plan.json", args, device, make)
+    setup = setup or first_setup(args.work / "plan.json", args, device, make)
     print(f"{setup.plan.steps} steps", flush=True)
     train_and_save(
-        make(setup.plan, means_of(device, compiled=setup.compiled)),
+        make(setup.plan, setup.dropout, means_of(device, compiled=setup.compiled)),
         LEGEND,
         name="base",
         crs=engineering_crs(),
@@ -241,7 +273,7 @@ def main() -> None:
         facts={
             "trained_on": f"{len(train)} pieces: Dubai (CC0), Banepa (CC BY 4.0, ODbL), images of other scenes",
             "made_by": "python benchmarks/train_base.py",
-            "dropout": args.dropout,
+            "dropout": setup.dropout,
         },
         device=device,
         work=args.work,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 
 from geosynth.errors import ModelError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, canonical_json, write_whole
+from geosynth.folders import STATE, OutputFolder, canonical_json, write_whole
 
 
 def choose_device(name: str) -> str:
@@ -37,6 +39,21 @@ def has_fast_bfloat16(device: str) -> bool:
     if device == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported())
     return device == "cuda"
+
+
+def check_devices(device: str, devices: int, batch: int) -> None:
+    """Raise ModelError where ``devices`` processes cannot share batches of ``batch``, each on a device of its own.
+
+    Processes on a CPU share its cores.
+    """
+    there = {"cpu": devices, "cuda": torch.cuda.device_count()}.get(device, 1)
+    if devices > there:
+        raise ModelError(
+            f"{devices} devices are wanted, and there {'is' if there == 1 else 'are'} {there}",
+            remedy=f"give --devices {there}, and --overwrite where a run was begun on more",
+        )
+    if devices > batch:
+        raise ModelError(f"a batch of {batch} is too small for {devices} devices", remedy="give a larger --batch")
 
 
 @contextmanager
@@ -63,17 +80,25 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+def begun_machine(path: str | PathLike[str]) -> dict[str, Any] | None:
+    """How the run that was begun in an output folder computes; None where none was begun."""
+    file = _machine_file(Path(path) / STATE)
+    if not file.is_file():
+        return None
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return kept
+
+
 def kept_machine(folder: OutputFolder, asked: Mapping[str, Any], events: Events) -> dict[str, Any]:
     """How this run computes: ``asked`` at its start, and from then on what was asked at its start.
 
     Raises:
         ModelError: it was begun on another device.
     """
-    path = folder.state / "machine.json"
-    if not path.is_file():
-        write_whole(path, canonical_json(dict(asked)), folder.temporary)
+    kept = begun_machine(folder.path)
+    if kept is None:
+        write_whole(_machine_file(folder.state), canonical_json(dict(asked)), folder.temporary)
         return dict(asked)
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if kept["device"] != asked["device"]:
         raise ModelError(
             f"was begun on {kept['device']}", where=folder.path, remedy=f"resume with --device {kept['device']}"
@@ -82,3 +107,7 @@ def kept_machine(folder: OutputFolder, asked: Mapping[str, Any], events: Events)
     if other:
         events.warn(f"going on with {', '.join(other)}, as the run was begun")
     return kept
+
+
+def _machine_file(state: Path) -> Path:
+    return state / "machine.json"

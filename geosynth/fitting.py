@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 import warnings
 import zipfile
@@ -28,6 +30,20 @@ CHECKPOINT = "last.ckpt"
 
 _PATIENCE = timedelta(minutes=10)
 """How long one of several processes waits for the others before it gives up."""
+
+
+class OwnSignals(Callback):
+    """Gives SIGTERM back to whoever answered it before the trainer took it.
+
+    Lightning's answer is a collective call in the midst of others, and then an end without a checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.before = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, *_: Any) -> None:
+        if threading.current_thread() is threading.main_thread():  # others may not, and Lightning does not
+            signal.signal(signal.SIGTERM, self.before)
 
 
 class Checkpoint(Callback):
@@ -105,7 +121,7 @@ def fit(
         trainer = Trainer(
             accelerator="gpu" if device == "cuda" else device,
             devices=rank.count,
-            strategy="auto" if rank.count == 1 else _strategy(rank),
+            strategy="auto" if rank.count == 1 else _Together(timeout=_PATIENCE, gradient_as_bucket_view=True),
             use_distributed_sampler=False,
             max_steps=steps,
             max_epochs=-1,
@@ -116,19 +132,15 @@ def fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[*report, *writers],
+            callbacks=[OwnSignals(), *report, *writers],
+            plugins=[_Here(rank)],
             default_root_dir=folder,
         )
         trainer.fit(task, **data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
 
 
-def _strategy(rank: Rank) -> DDPStrategy:
-    """How the processes train together."""
-    return _Together(cluster_environment=_Here(rank), timeout=_PATIENCE, gradient_as_bucket_view=True)
-
-
 class _Here(ClusterEnvironment):
-    """Tells Lightning who is who; nothing is left for it to start."""
+    """Tells Lightning who is who; nothing is left for it to start, or to guess from variables of SLURM and others."""
 
     def __init__(self, rank: Rank) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Several processes that train one network: how they are started, find each other, and end together.
 
-Process 0 is the one that was started by the user: it alone speaks and writes. The others compute their part of every
-batch; they end with it, however it ends.
+Process 0 is the one that was started by the user: it alone speaks, writes and hears signals. The others compute their
+part of every batch; they end with it, however it ends.
 """
 
 from __future__ import annotations
@@ -38,6 +38,26 @@ Prepare = Callable[..., Callable[[], None]]
 """Called with a ``Rank`` and more, in a process of its own; returns what to do once all are ready."""
 
 
+_LAUNCHERS = {
+    "torchrun": ("WORLD_SIZE", "TORCHELASTIC_RUN_ID"),
+    "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+}
+"""What starts a program several times, how often it says it did, and what else it sets: a WORLD_SIZE alone may be left
+over from something else. SLURM's batch script itself is no task of srun."""
+
+
+def check_started_once() -> None:
+    """Raise ModelError in one of several processes that a launcher started: each would train on its own."""
+    for launcher, (size, mark) in _LAUNCHERS.items():
+        times = os.environ.get(size, "")
+        if mark in os.environ and times.isdecimal() and int(times) > 1:
+            raise ModelError(
+                f"{launcher} started this command {times} times",
+                remedy="start it once: it starts the processes of --devices N itself, all on one machine",
+            )
+
+
 @contextmanager
 def together(count: int, prepare: Prepare, arguments: tuple[Any, ...], events: Events) -> Iterator[Rank]:
     """Start processes 1 to ``count - 1``; the body is process 0, and is entered when all are ready.
@@ -46,11 +66,12 @@ def together(count: int, prepare: Prepare, arguments: tuple[Any, ...], events: E
         count: processes in all; with 1 nothing is started.
         prepare: a function of a module, called as ``prepare(rank, *arguments)`` in each process.
         arguments: pickled.
-        events: asked, while the others get ready, whether to stop.
+        events: asked whether to stop while the others get ready, and when one fails: what stops this process may have
+            ended that one.
 
     Raises:
         ModelError: another process failed.
-        Cancelled: stopped while they got ready.
+        Cancelled: stopped.
     """
     if count == 1:
         yield Rank()
@@ -70,14 +91,15 @@ def together(count: int, prepare: Prepare, arguments: tuple[Any, ...], events: E
         for ear in ears:
             while not ear.poll(0.2):
                 events.check()
-            _listen(ear)
+            _listen(ear, events)
         try:
             yield me
-        except RuntimeError as error:  # what torch says when another process goes away
+        except RuntimeError:  # what torch says when another process goes away
+            events.check()
             for ear in ears:
                 if ear.poll(2):
-                    _listen(ear)
-            raise error
+                    _listen(ear, events)
+            raise
         for process in processes:
             process.join(_SECONDS_TO_END)
     finally:
@@ -87,19 +109,20 @@ def together(count: int, prepare: Prepare, arguments: tuple[Any, ...], events: E
         _part()
 
 
-def _listen(ear: Connection) -> None:
-    """Nothing when the process is ready; raises ModelError with what it says when it failed."""
+def _listen(ear: Connection, events: Events) -> None:
+    """Nothing when the process is ready; raises ModelError with what it says when it failed, or Cancelled."""
     try:
         said = ear.recv()
     except EOFError:
         said = "it was killed"
     if said is not None:
+        events.check()
         raise ModelError(f"a process that trains with this one failed: {said}", remedy="run again with --resume")
 
 
 def _beside(prepare: Prepare, rank: Rank, mouth: Connection, arguments: tuple[Any, ...]) -> None:
     """What process ``rank`` does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; number 0 answers it
+    leave_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work = prepare(rank, *arguments)
@@ -110,6 +133,12 @@ def _beside(prepare: Prepare, rank: Rank, mouth: Connection, arguments: tuple[An
         raise SystemExit(1) from None
     finally:
         _part()
+
+
+def leave_signals() -> None:
+    """Leave Ctrl-C and SIGTERM, which may be meant for all processes of a run, to the one the user started."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_with_parent() -> None:

@@ -82,6 +82,14 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="Shares of pixels that classes are to have, as in car=0.02: masks are chosen so that they come out.",
 )
 @click.option("--balance", is_flag=True, help="Equal shares for the classes that --want does not name.")
+@click.option(
+    "--sieve",
+    type=click.IntRange(0, 100),
+    default=4,
+    show_default=True,
+    help="Connected areas of fewer pixels than this, in masks that are drawn, take the class around them; 0 keeps all."
+    " Given masks stay as they are.",
+)
 @click.option("--sampler", metavar="NAME", help="How noise becomes data. [default: what suits the generator]")
 @click.option("--steps", type=click.IntRange(1), help="Network evaluations a pair. [default: what the sampler needs]")
 @click.option(
@@ -122,6 +130,7 @@ def command(
     bands: str | None,
     want: str,
     balance: bool,
+    sieve: int,
     sampler: str | None,
     steps: int | None,
     guidance: float | None,
@@ -186,6 +195,7 @@ def command(
             batch=block,
             masks_from=masks_from,
             reading=reading,
+            sieve=sieve,
         )
         with events.task("generate"):
             made = generate_scene(model, wanted, out, events, rerun=rerun, workers=workers, device=device)
@@ -204,6 +214,7 @@ def command(
         want=want,
         balance=balance,
         reading=reading,
+        sieve=sieve,
     )
     with events.task("generate"):
         summary = generate(

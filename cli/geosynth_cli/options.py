@@ -24,7 +24,11 @@ device_option = click.option(
     help="Where to compute; auto takes a GPU when there is one.",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(1), default=None, help="CPU threads for training. [default: all cores]"
+    "--threads",
+    type=click.IntRange(1),
+    default=None,
+    help="CPU threads of a training process; their number decides the last digits, so --resume keeps that of the start."
+    " [default: all cores]",
 )
 batch_option = click.option(
     "--batch", type=click.IntRange(1), default=16, show_default=True, help="Tiles a training step."

@@ -33,7 +33,7 @@ from geosynth_cli.session import session
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="[default: 4e-4; half of it with --from]",
+    help="[default: 2e-3; half of it with --from]",
 )
 @click.option(
     "--size", type=click.IntRange(1), help="Side of what is learnt, pixels: larger tiles are cropped at random."
@@ -69,10 +69,16 @@ from geosynth_cli.session import session
     "--compile", "compiled", is_flag=True, help="Let torch compile the network: slow start, faster steps on GPUs."
 )
 @click.option(
-    "--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes (GPUs) that share each batch."
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="GPUs of this machine that share each batch, or on a CPU processes that share it and the cores.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), help="Processes that make batches ahead. [default: 0 on CPUs, up to 8 on GPUs]"
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that make batches ahead. [default: up to 8 for a GPU; for a CPU 0, or 1 that reads a large TILES]",
 )
 @click.option("--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps.")
 @seed_option
@@ -146,7 +152,7 @@ def command(
         )
     if summary.nothing_to_do:
         return f"nothing to do: {out} is complete"
-    losses = summary.held_out_loss
     of_step = "" if summary.step == steps else f", weights of step {summary.step}"
-    held_out = "" if losses is None else f" (held-out loss: image {losses[0]:.3f}, mask {losses[1]:.3f})"
+    losses = [f"{side} {loss:.3f}" for side, loss in summary.held_out_loss._asdict().items() if loss is not None]
+    held_out = f" (held-out loss: {', '.join(losses)})" if losses else ""
     return f"generator {summary.hash[:12]} in {out}{of_step}{held_out}"

@@ -28,6 +28,20 @@ LEAST_LABELLED = 0.5
 """Share of labelled tiles in a batch, at least, where some tiles have no label and nothing else is asked for."""
 
 
+def labelled_share(labelled: int, pairs: int, asked: float | None = None) -> float:
+    """Share of labelled tiles in a batch, over many steps.
+
+    Args:
+        labelled: how many pairs have labels.
+        pairs: how many there are.
+        asked: the share that is wished for; None: that among the pairs, but at least LEAST_LABELLED. Of no account
+            where all pairs, or none, have labels.
+    """
+    if labelled in (0, pairs):
+        return float(labelled > 0)
+    return asked or max(LEAST_LABELLED, labelled / pairs)
+
+
 class Pairs(Protocol):
     """Where pairs come from: a ``TilesetDataset``, or arrays in memory."""
 
@@ -74,8 +88,7 @@ class Drawing:
         batch: samples a step.
         seed: with the step, decides everything.
         labelled: which pairs have labels, bool (N,); None: all.
-        labelled_share: share of labelled pairs in a batch; None: their share among all pairs, but at least
-            LEAST_LABELLED. Of no account where all pairs, or none, have labels.
+        labelled_share: share of labelled pairs in a batch, see ``labelled_share``.
     """
 
     pairs: Pairs
@@ -95,10 +108,7 @@ class Drawing:
     @property
     def share(self) -> float:
         """Share of labelled pairs in a batch, over many steps."""
-        labelled, unlabelled = (len(group) for group in self._groups)
-        if not labelled or not unlabelled:
-            return float(labelled > 0)
-        return self.labelled_share or max(LEAST_LABELLED, labelled / (labelled + unlabelled))
+        return labelled_share(len(self._groups[0]), len(self.pairs), self.labelled_share)
 
     def indices(self, step: int) -> NDArray[np.int64]:
         """The pairs of a step, int64 (batch,), drawn with replacement from those with and those without labels.
@@ -135,13 +145,34 @@ class Drawing:
         part = slice(mine.start, mine.stop)
         return _batch(image, valid, mask, noise, image_level[part], mask_level[part], self.recipe)
 
+    def sample(self, limit: int) -> list[int]:
+        """Up to ``limit`` pairs, evenly spread over them all (neighbours look alike), the share of labelled ones kept.
+
+        Where one kind has too few, the other fills their places.
+        """
+        labelled, unlabelled = self._groups
+        count = min(limit, len(self.pairs))
+        wanted = min(len(labelled), max(math.ceil(count * self.share), count - len(unlabelled)))
+        chosen = [
+            group[at * len(group) // places]
+            for group, places in ((labelled, wanted), (unlabelled, count - wanted))
+            for at in range(places)
+        ]
+        return sorted(int(number) for number in chosen)
+
     def fixed(self, indices: Sequence[int]) -> Batch:
-        """The pairs ``indices``, neither turned nor cropped at random; noise and levels are the same at every call."""
-        generator = generator_for("held-out", self.seed, *indices[:1])
+        """The pairs ``indices``, neither turned nor cropped at random.
+
+        Noise and levels are a function of (seed, number of the pair), whatever it is put together with.
+        """
         image, valid, mask = _cut(self.pairs, self.size, [(index, 0, (0.0, 0.0)) for index in indices])
-        noise = torch.randn(len(image), image.shape[1] + self.bits, self.size, self.size, generator=generator)
-        levels = draw_levels(len(image), self.recipe.process, generator, self.recipe.two_levels)
-        return _batch(image, valid, mask, noise, *levels, self.recipe)
+        generators = [generator_for("held-out", self.seed, index) for index in indices]
+        shape = (image.shape[1] + self.bits, self.size, self.size)
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        process, two = self.recipe.process, self.recipe.two_levels
+        levels = [draw_levels(1, process, generator, two) for generator in generators]
+        image_level, mask_level = (torch.cat(side) for side in zip(*levels, strict=True))
+        return _batch(image, valid, mask, noise, image_level, mask_level, self.recipe)
 
 
 def _cut(

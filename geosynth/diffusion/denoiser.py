@@ -52,7 +52,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         sample_size: int = 64,
         patch: int = 2,
         widths: tuple[int, ...] = (64, 96, 128),
-        attention: tuple[bool, ...] = (False, True, True),
+        attention: tuple[bool, ...] = (False, False, True),
         layers: int = 2,
         dropout: float = 0.0,
         two_levels: bool = True,

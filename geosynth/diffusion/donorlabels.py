@@ -36,7 +36,7 @@ def find_labels(sources: Sequence[str], reading: Reading) -> tuple[Labels, ...]:
         files += [source] if Path(path).is_file() or path != source else find_files([source])[0]
     found = [
         entry
-        for file in dict.fromkeys(_absolute(file) for file in files)
+        for file in dict.fromkeys(absolute(file) for file in files)
         for entry in inspect_labels(file, reading.class_field, line_width=reading.line_width)
     ]
     kinds = {type(entry) for entry in found}
@@ -145,6 +145,6 @@ def _outside(name: str | None, where: str, legend: Legend) -> int:
     return id_
 
 
-def _absolute(source: str) -> str:
-    """Workers may run elsewhere: a plain file, or a layer of one, gets its whole path."""
+def absolute(source: str) -> str:
+    """A plain file, or a layer of one, with its whole path: workers may run elsewhere."""
     return str(Path(source).absolute()) if Path(split_layer(source)[0]).exists() else source

@@ -1,14 +1,11 @@
-"""Donors: masks or images that are given, so that the other side is made for them. Here: those of a tileset.
-
-Whatever they come from, donors are numbered, say how tiles made with them are written, and can be sent to a worker in
-parts: they hold paths and places, never pixels or open files.
-"""
+"""Donors: masks or images that are given, so that the other side is made for them. Here: those of a tileset."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,38 +45,49 @@ class Donor:
     columns: Mapping[str, Any]
 
 
-class Donors(Protocol):
-    """Numbered donors; ``spec`` is that of the tileset made with them."""
+@dataclass(frozen=True)
+class Donors(ABC):
+    """Numbered donors, wherever they come from.
 
-    @property
-    def spec(self) -> TileSpec: ...
+    Attributes:
+        items: what each is read from: places and numbers, never pixels or open files.
+        spec: the tiles made with them.
+    """
 
-    def __len__(self) -> int: ...
+    items: tuple[Any, ...]
+    spec: TileSpec
 
-    def part(self, numbers: Sequence[int]) -> Donors:
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def part(self, numbers: Sequence[int]) -> Self:
         """Those with these numbers, in this order, and nothing else: what is sent to a worker."""
+        return replace(self, items=tuple(self.items[number] for number in numbers))
 
+    @abstractmethod
     def read(self) -> list[Donor]:
         """All of them, with their pixels. Raises GeosynthError when a file is not what it was."""
 
+    @abstractmethod
     def verify(self) -> None:
         """Raise GeosynthError unless all of them can be read; costly."""
 
+    @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What a request says of where they come from, as JSON: hashes, no paths."""
 
+    @abstractmethod
     def lineage(self, numbers: Collection[int]) -> Lineage:
         """The places whose masks or images those with these numbers are, and what the makers of synthetic ones saw."""
 
 
 @dataclass(frozen=True)
-class TileDonors:
+class TileDonors(Donors):
     """The masks or images of a tileset's training tiles; ``order`` is where the generator's bands are among theirs."""
 
+    items: tuple[Tile, ...]
     path: str
     side: Side
-    tiles: tuple[Tile, ...]
-    spec: TileSpec
     order: tuple[int, ...]
 
     @classmethod
@@ -108,18 +116,12 @@ class TileDonors:
             bands = tuple(theirs.bands[position] for position in order or ())
             given: dict[str, Any] = {"legend": theirs.legend} if side == "mask" else {"bands": bands}
             place = {"crs": theirs.crs, "pixel_size": theirs.pixel_size, "gsd_m": theirs.gsd_m}
-            return cls(path, side, tiles, replace(generator, **place, **given), order or ())
+            return cls(tiles, replace(generator, **place, **given), path, side, order or ())
         raise ModelError(f"has {what}", where=path, remedy="tile it to fit, or train a generator on it")
-
-    def __len__(self) -> int:
-        return len(self.tiles)
-
-    def part(self, numbers: Sequence[int]) -> TileDonors:
-        return replace(self, tiles=tuple(self.tiles[number] for number in numbers))
 
     def read(self) -> list[Donor]:
         tileset = Tileset(self.path)
-        return [self._donor(tileset, tile) for tile in self.tiles]
+        return [self._donor(tileset, tile) for tile in self.items]
 
     def _donor(self, tileset: Tileset, tile: Tile) -> Donor:
         image, valid, mask = tileset.read(tile)
@@ -135,7 +137,7 @@ class TileDonors:
         return Donor(grid, mask, mask != UNKNOWN, read_tags(tileset.path / tile.mask), columns)
 
     def verify(self) -> None:
-        Tileset(self.path).verify(self.tiles)
+        Tileset(self.path).verify(self.items)
 
     def identity(self) -> dict[str, Any]:
         return Tileset(self.path).identity()

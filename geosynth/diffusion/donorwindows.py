@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import batched, groupby
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosynth.diffusion.donors import Donor
+from geosynth.diffusion.donors import Donor, Donors
 from geosynth.events import Events
 from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN
@@ -22,7 +22,6 @@ from geosynth.scenes.burning import open_labels
 from geosynth.scenes.labels import Codes, Labels
 from geosynth.scenes.origins import PLACEMENT
 from geosynth.scenes.source import SceneInfo, open_scene
-from geosynth.tileset import TileSpec
 
 Read = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
 """Reads a window (row, col, height, width), which may reach outside: pixels and where they are known."""
@@ -140,28 +139,25 @@ class Window:
 
 
 @dataclass(frozen=True)
-class WindowDonors:
+class WindowDonors(Donors):
     """Windows of canvases.
 
-    ``inputs`` is what a request says of the files behind all of them, ``behind`` what the makers of synthetic ones saw.
+    ``inputs`` is what a request says of the files behind all of them, ``behind`` what the makers of synthetic ones saw;
+    neither is sent to workers.
     """
 
-    windows: tuple[Window, ...]
-    spec: TileSpec
+    items: tuple[Window, ...]
     inputs: Mapping[str, Any]
     behind: Lineage
 
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def part(self, numbers: Sequence[int]) -> WindowDonors:
-        return replace(self, windows=tuple(self.windows[number] for number in numbers), inputs={}, behind=Lineage())
+    def part(self, numbers: Sequence[int]) -> Self:
+        return replace(super().part(numbers), inputs={}, behind=Lineage())
 
     def read(self) -> list[Donor]:
         side = self.spec.tile_size
         donors: list[Donor] = []
         with gdal_session():
-            for canvas, windows in groupby(self.windows, key=lambda window: window.canvas):
+            for canvas, windows in groupby(self.items, key=lambda window: window.canvas):
                 with canvas.open() as read:
                     donors += [
                         _donor(canvas, window, side, *read(window.row, window.col, side, side)) for window in windows
@@ -185,7 +181,7 @@ class WindowDonors:
                 window.canvas.grid.window(window.row, window.col, side, side).bounds,
                 "mask_origin" in window.canvas.columns,
             )
-            for window in map(self.windows.__getitem__, numbers)
+            for window in map(self.items.__getitem__, numbers)
             if window.canvas.columns["placement"] != "fictitious"
         }
         return Lineage(tuple(sorted(places))) | self.behind

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from geosynth.devices import one_thread
 from geosynth.diffusion.codes import decode
-from geosynth.diffusion.donors import Donor
+from geosynth.diffusion.donors import Donor, Donors
 from geosynth.diffusion.generator import cached_generator
 from geosynth.diffusion.request import GenerateRequest
 from geosynth.errors import OutputError
@@ -21,7 +21,7 @@ from geosynth.folders import write_whole
 from geosynth.legend import UNKNOWN
 from geosynth.lineage import Lineage
 from geosynth.noise import generator_for, sample_noise
-from geosynth.tileset import TileSpec
+from geosynth.scenes.sieving import sieved
 
 POOL = 4
 """Masks drawn for each that is wanted."""
@@ -62,40 +62,34 @@ def draw_masks(block: MaskBlock) -> tuple[str, dict[str, Any]]:
             generators=[generator_for("ancestral", request.seed, -1 - number) for number in numbers],
         )
     classes, confidence = decode(bits, generator.classes, generator.bit_size)
-    positions = classes.numpy()
+    legend = generator.spec.legend
+    masks = np.stack([sieved(mask, request.sieve) for mask in legend.to_id(classes.numpy())])
     content = BytesIO()
-    np.save(content, generator.spec.legend.to_id(positions), allow_pickle=False)
+    np.save(content, masks, allow_pickle=False)
     folder = Path(block.folder)
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     write_whole(folder / f"{block.name}.npy", content.getvalue(), temporary)
-    counts = [np.bincount(mask.ravel(), minlength=generator.classes) for mask in positions]
+    counts = [np.bincount(mask.ravel(), minlength=generator.classes) for mask in legend.to_index(masks)]
     return block.name, {
-        "shares": [(count / positions[0].size).tolist() for count in counts],
+        "shares": [(count / masks[0].size).tolist() for count in counts],
         "confidence": [round(float(mask.mean()), 3) for mask in confidence.numpy()],
     }
 
 
 @dataclass(frozen=True)
-class DrawnMasks:
+class DrawnMasks(Donors):
     """Masks kept by ``draw_masks``, as donors without a place of their own.
 
-    ``request`` says how they were drawn; ``drawn`` are the numbers of these among all that were, and their confidence.
+    ``items`` are their numbers among all that were drawn, and their confidence; ``request`` says how they were drawn.
     """
 
+    items: tuple[tuple[int, float], ...]
     folder: str
-    spec: TileSpec
     request: GenerateRequest
-    drawn: tuple[tuple[int, float], ...]
-
-    def __len__(self) -> int:
-        return len(self.drawn)
-
-    def part(self, numbers: Sequence[int]) -> DrawnMasks:
-        return replace(self, drawn=tuple(self.drawn[number] for number in numbers))
 
     def read(self) -> list[Donor]:
-        return [self._donor(number, confidence) for number, confidence in self.drawn]
+        return [self._donor(number, confidence) for number, confidence in self.items]
 
     def _donor(self, number: int, confidence: float) -> Donor:
         block, position = divmod(number, self.request.block)

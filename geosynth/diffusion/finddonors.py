@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 
 from geosynth.descriptions import kind_of
 from geosynth.diffusion.bandorder import band_order, listed
-from geosynth.diffusion.donorlabels import codes_for, find_labels
+from geosynth.diffusion.donorlabels import absolute, codes_for, find_labels
 from geosynth.diffusion.donors import SAME_SIZE, Donors, Side, TileDonors
 from geosynth.diffusion.donorwindows import (
     Canvas,
@@ -221,7 +221,7 @@ def _maps(
 
 
 def _images(sources: Sequence[str], reading: Reading, generator: TileSpec, events: Events) -> WindowDonors:
-    found = [inspect_scene(_absolute(path)) for path in find_files(sources)[0]]
+    found = [inspect_scene(absolute(path)) for path in find_files(sources)[0]]
     infos = [_with_bands(info, reading.bands, generator) for info in name_apart(found)]
     grids = _fitting_grids(infos, generator, events)
     for info, grid in zip(infos, grids, strict=True):
@@ -303,8 +303,3 @@ def placed(generator: TileSpec, grid: Grid) -> TileSpec:
     # The last digits of a measured size depend on the machine.
     gsd_m = None if size is None else float(f"{size:.6g}")
     return replace(generator, crs=grid.crs, pixel_size=grid.pixel_size, gsd_m=gsd_m)
-
-
-def _absolute(path: str) -> str:
-    """Workers may run elsewhere: a plain file gets its whole path."""
-    return str(Path(path).absolute()) if Path(path).exists() else path

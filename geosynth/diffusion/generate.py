@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -78,135 +78,100 @@ def generate(
     """
     where = choose_device(device)
     folder = resolve(model).resolve()
-    generator = load_generator(folder)
-    drawing = generator.pipeline.guidance_for(request.guidance, given=False)
-    chosen = bool(wanted_shares(request.want, generator.spec.legend, request.balance))
-    request = _settled(request, generator, chosen)
-    donors = find_donors(request, generator.spec, events)
-    if donors is not None and request.count is None:
-        request = replace(request, count=len(donors))
-    if request.count is None:
-        raise ModelError("how many pairs is not said", remedy="give --count, or masks or images to make pairs for")
-    count = request.count
-    legend = generator.spec.legend if donors is None else donors.spec.legend
-    wanted = wanted_shares(request.want, legend, request.balance)
-    request = replace(request, want=shares_text(wanted, legend), balance=False)
-    asked = _asked(generator, request, donors, drawing)
-    identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
-    spec = replace(generator.spec if donors is None else donors.spec, id=identity)
-    given = (path for path in (*request.masks_from, *request.images_from) if Path(path).exists())
-    keep_apart(out, folder, *given)
-    if donors is not None and not is_done(out, asked, rerun):  # a damaged tile must not cost an earlier result
-        (donors if wanted else donors.part(sorted(set(in_turn(count, donors))))).verify()
-    with claim(out, asked, rerun) as target:
+    job = _settled(load_generator(folder), request, events)
+    keep_apart(out, folder, *(path for path in (*request.masks_from, *request.images_from) if Path(path).exists()))
+    if not is_done(out, job.asked, rerun):  # a damaged tile must not cost an earlier result
+        job.verify()
+    with claim(out, job.asked, rerun) as target:
         if target.complete:
-            return _summary(Tileset(target.path).tiles, spec, wanted, nothing_to_do=True)
+            return _summary(job, Tileset(target.path).tiles, nothing_to_do=True)
         kept_machine(target, {"device": where}, events)
-        place = _Place(str(folder), generator.hash, target, where)
         if workers is None:
             # A worker takes seconds to start: not worth it for a handful of pairs.
-            workers = 1 if where != "cpu" or count <= 2 * request.block else os.cpu_count() or 1
+            workers = 1 if where != "cpu" or job.count <= 2 * job.request.block else os.cpu_count() or 1
         run = partial(run_tasks, events=events, workers=workers, scheduler=scheduler)
-        if wanted and donors is None:
-            donors, shares = _drawn(replace(request, guidance=drawing), spec, place, run)
-        elif wanted and donors is not None:
-            shares = shares_of(donors, legend, events)
-        numbers = None
-        if wanted:
-            numbers = by_shares(count, shares, wanted, request.seed, legend.names, events)
-        elif donors is not None:
-            numbers = in_turn(count, donors)
-        _make(request, spec, place, donors, numbers, run)
-        lineage = generator.lineage
-        if donors is not None and numbers is not None:
-            lineage |= donors.lineage(set(numbers))
+        making = _Making(job, str(folder), where, target, run)
+        donors = making.chosen(events)
+        making.pairs(donors)
+        lineage = job.generator.lineage
+        if donors is not None:
+            lineage |= donors.of.lineage(set(donors.numbers))
         shutil.rmtree(target.state / _MASKS, ignore_errors=True)
-        tiles = compact(target, spec, lineage)
+        tiles = compact(target, job.spec, lineage)
         events.artifact(target.path, "tileset")
-        return _summary(tiles, spec, wanted)
+        return _summary(job, tiles)
 
 
-_MASKS = "masks"
-"""Where, in the folder's state, masks are kept that were drawn to be chosen from."""
+# What is asked for
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where work is done: the generator's folder and hash, the folder that is written, the device."""
+class _Job:
+    """A request with everything settled.
 
-    model: str
-    model_hash: str
-    target: OutputFolder
-    device: str
+    ``given`` are the donors the user gives; ``wanted`` is class index to share; ``drawing`` is the guidance of masks
+    that are drawn first; ``spec`` is that of the tileset, whose id is made of what is ``asked``.
+    """
 
+    generator: Generator
+    request: GenerateRequest
+    count: int
+    given: Donors | None
+    wanted: Mapping[int, float]
+    drawing: float
+    asked: Mapping[str, Any]
+    spec: TileSpec
 
-def _drawn(
-    request: GenerateRequest, spec: TileSpec, place: _Place, run: Callable[..., Any]
-) -> tuple[DrawnMasks, NDArray[np.float64]]:
-    """Masks the generator draws, more than are wanted, and the class shares of each."""
-    folder = str((place.target.state / _MASKS).resolve())
-    count = -(-POOL * (request.count or 0) // request.block)
-    finished = {name: record for name, record in place.target.records().items() if "shares" in record}
-    blocks = [
-        MaskBlock(place.model, place.model_hash, folder, request, number, place.device) for number in range(count)
-    ]
-    remaining = [block for block in blocks if block.name not in finished]
-    for name, drawn in run(draw_masks, remaining, unit=f"blocks of {request.block} masks"):
-        finished[name] = {"tiles": [], **drawn}
-        place.target.record(name, finished[name])
-    shares = np.array([row for block in blocks for row in finished[block.name]["shares"]])
-    sure = [value for block in blocks for value in finished[block.name]["confidence"]]
-    return DrawnMasks(folder, spec, request, tuple(enumerate(sure))), shares
+    def verify(self) -> None:
+        """Raise GeosynthError unless every donor that may be used can be read."""
+        if self.given is not None:
+            used = self.given if self.wanted else self.given.part(sorted(set(in_turn(self.count, self.given))))
+            used.verify()
 
 
-def _make(
-    request: GenerateRequest,
-    spec: TileSpec,
-    place: _Place,
-    donors: Donors | None,
-    numbers: Sequence[int] | None,
-    run: Callable[..., Any],
-) -> None:
-    """Make all pairs that are not there yet; sample i for donor ``numbers[i]``."""
-    finished, count = place.target.records(), request.count or 0
-    out = str(place.target.path.resolve())
-    blocks = []
-    for number in range(-(-count // request.block)):
-        block = Block(place.model, place.model_hash, out, spec, request, number, place.device, None)
-        if donors is not None and numbers is not None:
-            block = replace(block, donors=donors.part([numbers[sample % count] for sample in block.samples]))
-        if block.name not in finished:
-            blocks.append(block)
-    for name, rows in run(make_block, blocks, unit=f"blocks of {request.block} pairs"):
-        place.target.record(name, {"tiles": rows})
-
-
-def _settled(request: GenerateRequest, generator: Generator, chosen: bool) -> GenerateRequest:
-    """The request with its sampler, steps and guidance said outright; ``chosen``: masks are, for wanted shares.
+def _settled(generator: Generator, request: GenerateRequest, events: Events) -> _Job:
+    """The job of a request: sampler, steps, guidance and count said outright, everything that is given looked at.
 
     Raises:
-        ModelError: the generator cannot answer it, or has no such sampler.
+        GeosynthError: the generator cannot answer it, or what is given cannot be read or does not fit.
     """
     pipeline = generator.pipeline
-    if chosen and request.images_from:
+    if request.wants and request.images_from:
         raise ModelError(
             "class shares are wanted of masks for given images, which are what they are",
             remedy="give --want without --images-from",
         )
-    if chosen and not pipeline.two_levels:
+    if request.wants and not pipeline.two_levels:
         raise ModelError(
             "this generator has one noise level for image and mask: it cannot paint masks that were chosen",
             remedy="train one with a recipe of two levels, or leave --want and --balance out",
         )
-    given = None if request.question == "joint" else f"the {'mask' if request.masks_from else 'image'} is given"
-    refuse_one_level(pipeline, given, request.guidance)
+    side = None if request.question == "joint" else f"the {'mask' if request.masks_from else 'image'} is given"
+    refuse_one_level(pipeline, side, request.guidance)
     sampler, steps = settled_sampler(pipeline.process, request.sampler, request.steps)
-    guidance = pipeline.guidance_for(request.guidance, given=given is not None or chosen)
-    return replace(request, sampler=sampler, steps=steps, guidance=guidance)
+    given = find_donors(request, generator.spec, events)
+    count = len(given) if request.count is None and given is not None else request.count
+    if count is None:
+        raise ModelError("how many pairs is not said", remedy="give --count, or masks or images to make pairs for")
+    spec = generator.spec if given is None else given.spec
+    wanted = wanted_shares(request.want, spec.legend, request.balance)
+    drawing = pipeline.guidance_for(request.guidance, given=False)
+    settled = replace(
+        request,
+        count=count,
+        sampler=sampler,
+        steps=steps,
+        guidance=pipeline.guidance_for(request.guidance, given=side is not None or request.wants),
+        want=shares_text(wanted, spec.legend),
+        balance=False,
+    )
+    asked = _asked(generator, settled, given, drawing)
+    identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
+    return _Job(generator, settled, count, given, wanted, drawing, asked, replace(spec, id=identity))
 
 
 def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None, drawing: float) -> dict[str, Any]:
-    """The request as JSON, with hashes for files."""
+    """The settled request as JSON, with hashes for files."""
     given = None if donors is None else donors.identity()
     return {
         "command": "generate",
@@ -221,18 +186,87 @@ def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None
         "want": request.want,
         "masks_from": given if request.masks_from else None,
         "images_from": given if request.images_from else None,
+        **({"sieve": request.sieve} if request.sieve else {}),
     }
 
 
-def _summary(
-    tiles: tuple[Tile, ...], spec: TileSpec, wanted: Mapping[int, float], nothing_to_do: bool = False
-) -> GenerateSummary:
+# How it is made
+
+
+_MASKS = "masks"
+"""Where, in the folder's state, masks are kept that were drawn to be chosen from."""
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Donors, and the number of the one that each sample is made for."""
+
+    of: Donors
+    numbers: list[int]
+
+
+@dataclass(frozen=True)
+class _Making:
+    """A job where it is done: generator folder, device, the folder that is written, and what runs its tasks."""
+
+    job: _Job
+    model: str
+    device: str
+    target: OutputFolder
+    run: Callable[..., Any]
+
+    def chosen(self, events: Events) -> _Chosen | None:
+        """The donors of all samples; None for new pairs of which nothing is there yet."""
+        job, legend = self.job, self.job.spec.legend
+        if not job.wanted:
+            return None if job.given is None else _Chosen(job.given, in_turn(job.count, job.given))
+        if job.given is None:
+            donors, shares = self._drawn()
+        else:
+            donors, shares = job.given, shares_of(job.given, legend, events)
+        return _Chosen(donors, by_shares(job.count, shares, job.wanted, job.request.seed, legend.names, events))
+
+    def _drawn(self) -> tuple[Donors, NDArray[np.float64]]:
+        """Masks the generator draws, more than are wanted, and the class shares of each."""
+        job, target = self.job, self.target
+        folder = str((target.state / _MASKS).resolve())
+        request = replace(job.request, guidance=job.drawing)
+        blocks = [
+            MaskBlock(self.model, job.generator.hash, folder, request, number, self.device)
+            for number in range(-(-POOL * job.count // request.block))
+        ]
+        finished = {name: record for name, record in target.records().items() if "shares" in record}
+        remaining = [block for block in blocks if block.name not in finished]
+        for name, drawn in self.run(draw_masks, remaining, unit=f"blocks of {request.block} masks"):
+            finished[name] = {"tiles": [], **drawn}
+            target.record(name, finished[name])
+        shares = np.array([row for block in blocks for row in finished[block.name]["shares"]])
+        sure = [value for block in blocks for value in finished[block.name]["confidence"]]
+        return DrawnMasks(tuple(enumerate(sure)), job.spec, folder, request), shares
+
+    def pairs(self, donors: _Chosen | None) -> None:
+        """Make all pairs that are not there yet."""
+        job, target = self.job, self.target
+        out, finished, size = str(target.path.resolve()), target.records(), job.request.block
+        blocks = []
+        for number in range(-(-job.count // size)):
+            block = Block(self.model, job.generator.hash, out, job.spec, job.request, number, self.device, None)
+            if donors is not None:
+                own = [donors.numbers[sample % job.count] for sample in block.samples]
+                block = replace(block, donors=donors.of.part(own))
+            if block.name not in finished:
+                blocks.append(block)
+        for name, rows in self.run(make_block, blocks, unit=f"blocks of {size} pairs"):
+            target.record(name, {"tiles": rows})
+
+
+def _summary(job: _Job, tiles: tuple[Tile, ...], nothing_to_do: bool = False) -> GenerateSummary:
     known = math.fsum(1 - tile.unknown_fraction for tile in tiles)
     shares = np.sum([tile.class_fractions for tile in tiles], axis=0) / (known or 1.0)
-    names = spec.legend.names
+    names = job.spec.legend.names
     return GenerateSummary(
         len(tiles),
         dict(zip(names, map(float, shares), strict=True)),
-        {names[index]: share for index, share in wanted.items()},
+        {names[index]: share for index, share in job.wanted.items()},
         nothing_to_do,
     )

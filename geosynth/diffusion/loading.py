@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from geosynth.diffusion.batches import Batch, Drawing
+from geosynth.ranks import leave_signals
 
-MOST_WORKERS = 8
-"""Processes that make batches for a GPU, at most."""
+START: Literal["fork", "spawn"] = "fork" if sys.platform == "linux" else "spawn"
+"""How workers are started. Forked ones share the pixels, but elsewhere than on Linux a fork is unsafe (macOS, whose
+frameworks crash in it) or unknown (Windows)."""
+
+MOST_WORKERS = 8 if START == "fork" else 2
+"""Processes that make batches for a GPU, at most; few where each has a copy of the pixels."""
 
 
 def default_workers(device: str, in_memory: bool, ranks: int = 1) -> int:
     """Processes that make batches.
 
     For a GPU as many as keep it fed. A CPU computes a step some hundred times longer than a batch takes to make, and
-    needs all its cores for it: none, or one that waits for the disk.
+    needs all its cores for it: none, or one that waits for the disk where that one is forked.
     """
     if device == "cuda":
         return min(MOST_WORKERS, max(1, (os.cpu_count() or 1) // ranks - 1))
-    return 0 if in_memory else 1
+    return 0 if in_memory or START != "fork" else 1
 
 
 class StepBatches(IterableDataset[Batch]):
@@ -47,13 +53,17 @@ def step_loader(batches: StepBatches, device: torch.device, workers: int) -> Dat
     """A loader of ``batches``: with ``workers`` processes ahead of time, with none at the moment they are needed."""
     if workers == 0:
         return DataLoader(batches, batch_size=None)
-    # Forked workers share the pixels; where there is no fork each gets a copy.
-    context = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     return DataLoader(
         batches,
         batch_size=None,
         num_workers=workers,
-        multiprocessing_context=context,
+        multiprocessing_context=START,
+        worker_init_fn=_ready,
         pin_memory=device.type == "cuda",
         prefetch_factor=2,
     )
+
+
+def _ready(_: int) -> None:
+    # A worker that a Ctrl-C ends would take the training with it, before that has saved where it is.
+    leave_signals()

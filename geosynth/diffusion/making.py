@@ -21,6 +21,7 @@ from geosynth.diffusion.request import GenerateRequest
 from geosynth.grid import Grid, fictitious_cell, fictitious_grid
 from geosynth.legend import UNKNOWN
 from geosynth.noise import generator_for, sample_noise
+from geosynth.scenes.sieving import sieved
 from geosynth.tileset import TileSpec
 from geosynth.tilesetwriter import EncodedTile, encode_tile, synthetic_tags, write_tiles
 
@@ -111,7 +112,9 @@ def _given(block: Block, generator: Generator, donors: Sequence[Donor], noise: T
     side = completed(generator.pipeline, noise, side, known, is_image=is_image, **_manner(block, "completion"))
     if is_image:
         return side
-    return encode(decode(side, generator.classes, generator.bit_size)[0], generator.classes, generator.bit_size)
+    drawn = decode(side, generator.classes, generator.bit_size)[0].numpy()
+    whole = [sieved(mask, block.request.sieve, fixed) for mask, fixed in zip(drawn, known.numpy(), strict=True)]
+    return encode(torch.from_numpy(np.stack(whole)), generator.classes, generator.bit_size)
 
 
 def _encoded(
@@ -139,6 +142,9 @@ def _encoded(
         mask = np.where(valid, mask, UNKNOWN).astype(np.uint8)
     elif donor is not None:
         mask = donor.pixels
+    if donor is None or question == "mask":
+        mask = sieved(mask, request.sieve)
+    drawn = donor is None or donor.grid is None or question == "mask" or not donor.known.all()
     image_tags = synthetic_tags(
         {"joint": "both", "image": "image", "mask": "mask"}[question],
         generator,
@@ -150,12 +156,14 @@ def _encoded(
             "steps": str(request.steps),
             "guidance": f"{request.guidance:g}",
             "question": question,
+            **({"sieve": str(request.sieve)} if request.sieve and drawn else {}),
             **({"want": request.want} if request.want else {}),
         },
     )
     mask_tags = dict(image_tags)
     if donor is None or question == "mask":
-        # How near the mask's bits came to those of a class, 0..1: a mask the network is sure of is 1.
+        # How near the mask's bits came to those of a class, 0..1: a mask the network is sure of is 1. Specks that went
+        # count with their own bits: they are where it was not sure.
         mask_tags["GEOSYNTH_CONFIDENCE"] = f"{confidence[valid].mean() if valid.any() else 0.0:.3f}"
     if donor is not None and question == "image":
         mask_tags = dict(donor.tags)

@@ -36,20 +36,7 @@ def draw_levels(batch: int, process: Process, generator: Generator, two_levels: 
     return image, mask
 
 
-def masked_error(prediction: Tensor, target: Tensor, on: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared error where ``on``; 0 where nothing is on.
-
-    Args:
-        prediction, target: (B, C, H, W).
-        on: bool (B, H, W).
-        weight: (B,) weight of each sample's error.
-    """
-    error = (prediction - target).square().mean(dim=1)
-    counted = on.to(error.dtype)
-    return (error * counted * weight[:, None, None]).sum() / counted.sum().clamp(min=1)
-
-
-def pair_loss(
+def error_sums(
     prediction: Tensor,
     target: Tensor,
     valid: Tensor,
@@ -59,7 +46,7 @@ def pair_loss(
     bands: int,
     process: Process,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the image side and of the mask side.
+    """Squared errors of the image side and of the mask side, summed over the pixels that are asked for.
 
     Args:
         prediction, target: (B, bands + bits, H, W).
@@ -70,11 +57,21 @@ def pair_loss(
         process: weighs the levels.
 
     Returns:
-        Two scalars: mean squared error of the image channels and of the mask channels.
+        sums and numbers of pixels, (2, B) each: first of the image, then of the mask. A pixel's error is the mean over
+        its channels.
     """
-    image_on = valid & (image_level > 0)[:, None, None]
-    mask_on = known & (mask_level > 0)[:, None, None]
-    return (
-        masked_error(prediction[:, :bands], target[:, :bands], image_on, process.weight(image_level)),
-        masked_error(prediction[:, bands:], target[:, bands:], mask_on, process.weight(mask_level)),
-    )
+    error = (prediction - target).square()
+    sums, counts = [], []
+    for part, on, level in (
+        (error[:, :bands], valid, image_level),
+        (error[:, bands:], known, mask_level),
+    ):
+        asked = (on & (level > 0)[:, None, None]).to(error.dtype)
+        sums.append((part.mean(dim=1) * asked).sum(dim=(1, 2)) * process.weight(level))
+        counts.append(asked.sum(dim=(1, 2)))
+    return torch.stack(sums), torch.stack(counts)
+
+
+def mean_errors(sums: Tensor, counts: Tensor) -> Tensor:
+    """Loss of the image and of the mask, (2,), from ``error_sums``; 0 where nothing is asked for."""
+    return sums.sum(dim=1) / counts.sum(dim=1).clamp(min=1)

@@ -73,7 +73,7 @@ class Process:
         """Shares of data and of noise at ``level`` (any shape, 0..1): two tensors of that shape."""
         if self.betas is None:
             return 1 - level, level
-        kept = _signal_power(self.betas).to(level.device)[(level * TIMESTEPS).round().long()]
+        kept = _signal_power(self.betas, level.device)[(level * TIMESTEPS).round().long()]
         return kept.sqrt(), (1 - kept).sqrt()
 
     def mix(self, data: Tensor, noise: Tensor, level: Tensor) -> Tensor:
@@ -120,10 +120,13 @@ def _spread(level: Tensor) -> Tensor:
 
 
 @lru_cache
-def _signal_power(betas: str) -> Tensor:
-    """Share of the power that is data, float32 (TIMESTEPS + 1,): 1 at level 0, then after every timestep."""
+def _signal_power(betas: str, device: torch.device) -> Tensor:
+    """Share of the power that is data, float32 (TIMESTEPS + 1,): 1 at level 0, then after every timestep.
+
+    It stays on the device: copied at every step, the device would wait for it.
+    """
     scheduler = DDPMScheduler(TIMESTEPS, beta_schedule=betas)
-    return torch.cat([torch.ones(1), scheduler.alphas_cumprod.float()])
+    return torch.cat([torch.ones(1), scheduler.alphas_cumprod.float()]).to(device)
 
 
 @dataclass(frozen=True)

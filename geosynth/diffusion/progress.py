@@ -56,7 +56,7 @@ class Progress(Callback):
 class Pace:
     """Seconds a step takes, told once: when enough steps were seen after the first ones, which choose algorithms."""
 
-    SKIPPED, SEEN, SECONDS = 2, 8, 2.0
+    SKIPPED, SEEN, SECONDS = 2, 3, 2.0
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock

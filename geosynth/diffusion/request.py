@@ -9,6 +9,9 @@ from geosynth.legend import Legend
 
 Question = Literal["joint", "image", "mask"]
 
+SIEVE = 4
+"""Pixels from which on a connected area of a drawn mask is meant, measured: see the part "specks" of the ablations."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -49,6 +52,8 @@ class GenerateRequest:
         want: shares of the known pixels that classes are to have, as in "car=0.02, building=0.2". Masks are then chosen
             so that the shares come out: among those given, or among many that the generator draws first.
         balance: the classes that ``want`` does not name get equal shares of the rest.
+        sieve: connected areas of fewer pixels, of masks that the generator draws, take the class around them; 0 keeps
+            all. A given mask stays as it is.
     """
 
     count: int | None = None
@@ -62,11 +67,17 @@ class GenerateRequest:
     reading: Reading = Reading()
     want: str = ""
     balance: bool = False
+    sieve: int = SIEVE
 
     @property
     def question(self) -> Question:
         """Which of the three questions is asked."""
         return "image" if self.masks_from else "mask" if self.images_from else "joint"
+
+    @property
+    def wants(self) -> bool:
+        """Whether class shares are asked for."""
+        return self.balance or any(part.strip() for part in self.want.split(","))
 
 
 @dataclass(frozen=True)

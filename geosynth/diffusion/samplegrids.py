@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from geosynth.colourbands import colour_bands
 from geosynth.diffusion.codes import decode
 from geosynth.diffusion.pipeline import PairPipeline
 from geosynth.diffusion.samplers import default_steps, samplers_for
@@ -31,13 +32,13 @@ class SampleGrids(Callback):
     Args:
         folder: the generator folder.
         legend: colours of the masks.
-        bands: names of the bands; red, green and blue are drawn where they are, else the first three or the first.
+        bands: names of the bands, of which some are drawn (see ``colour_bands``).
         every: steps between two pictures; there is one at the end, too.
     """
 
     def __init__(self, folder: OutputFolder, legend: Legend, bands: Sequence[str], every: int) -> None:
         self.folder, self.legend, self.every = folder, legend, every
-        self.drawn = drawn_bands(bands)
+        self.drawn = list(colour_bands(bands))
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         assert isinstance(task, DiffusionTask)
@@ -57,15 +58,6 @@ def sample_pairs(task: DiffusionTask, count: int) -> tuple[Tensor, Tensor]:
     quickest = min(samplers_for(process), key=default_steps)
     image, bits = PairPipeline(network, process.scheduler())(noise, sampler=quickest)
     return image, decode(bits, task.classes)[0]
-
-
-def drawn_bands(names: Sequence[str]) -> list[int]:
-    """Which bands make a colour picture, or a grey one where there are fewer than three."""
-    lower = [name.lower() for name in names]
-    colours = ("red", "green", "blue")
-    if all(colour in lower for colour in colours):
-        return [lower.index(colour) for colour in colours]
-    return [0, 1, 2] if len(names) >= 3 else [0]
 
 
 def grid(image: Tensor, mask: Tensor, legend: Legend) -> bytes:

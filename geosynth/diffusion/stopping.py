@@ -16,7 +16,8 @@ class HeldOut(Callback):
     """Measures the held-out loss of the averaged weights every so many steps.
 
     With ``patience`` it keeps the best averaged weights, and stops the training after so many measurements without
-    better ones. What it keeps travels in the checkpoint, so a resumed run chooses among the same weights.
+    better ones. What it keeps travels in the checkpoint, so a resumed run chooses among the same weights. A side of
+    which nothing is held out has no say.
     """
 
     def __init__(self, metrics: MetricLog, every: int = 250, patience: int | None = None) -> None:
@@ -30,14 +31,14 @@ class HeldOut(Callback):
         if step % self.every and step != trainer.max_steps:
             return
         # Process 0 measures and the others believe it, so that all stop at the same step.
-        losses = task.held_out_loss() if trainer.is_global_zero else None
-        losses = trainer.strategy.broadcast(losses)
-        if losses is None:
-            return
-        for name, value in zip(("val_loss_image", "val_loss_mask"), losses, strict=True):
-            self.metrics.tell(name, value, step)
-        if self.patience is not None:
-            self._judge(trainer, task, losses[0] + task.plan.mask_weight * losses[1])
+        image, mask = trainer.strategy.broadcast(tuple(task.held_out_loss()) if trainer.is_global_zero else None)
+        weighted = []
+        for name, value, weight in (("image", image, 1.0), ("mask", mask, task.plan.mask_weight)):
+            if value is not None:
+                self.metrics.tell(f"val_loss_{name}", value, step)
+                weighted.append(weight * value)
+        if self.patience is not None and weighted:
+            self._judge(trainer, task, sum(weighted))
 
     def _judge(self, trainer: Trainer, task: DiffusionTask, loss: float) -> None:
         if loss < self.best:

@@ -11,8 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback
+from numpy.typing import NDArray
 
-from geosynth.devices import choose_device, cpu_threads, has_fast_bfloat16, kept_machine
+from geosynth.devices import (
+    begun_machine,
+    check_devices,
+    choose_device,
+    cpu_threads,
+    has_fast_bfloat16,
+    kept_machine,
+)
+from geosynth.diffusion.batches import labelled_share
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import BASE, Generator, describe, load_generator, save_generator
 from geosynth.diffusion.loading import default_workers
@@ -23,14 +32,14 @@ from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.samplegrids import SampleGrids
 from geosynth.diffusion.starting import network_to_train, recipe_to_train
 from geosynth.diffusion.stopping import HeldOut
-from geosynth.diffusion.training import DiffusionTask, Means, Plan
+from geosynth.diffusion.training import DiffusionTask, HeldOutLoss, Means, Plan
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.normalisation import Normalisation
-from geosynth.ranks import Rank, together
+from geosynth.ranks import Rank, check_started_once, together
 from geosynth.samples import Pair, TilesetDataset
 from geosynth.tileset import Tile, Tileset
 
@@ -42,7 +51,7 @@ class TrainRequest:
     Attributes:
         steps: optimiser steps, at most.
         batch: tiles a step.
-        learning_rate: peak rate; None: 4e-4, half of it with ``start``.
+        learning_rate: peak rate; None: 2e-3, half of it with ``start``.
         seed: decides weights, batches and noise.
         start: a generator folder, "base", or None for random weights.
         recipe: one of RECIPES; None takes that of ``start``, or the default.
@@ -91,20 +100,20 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What training gave: the generator's hash, the held-out loss of (image, mask), the step the weights are of.
+    """What training gave: the generator's hash, the held-out loss, the step the weights are of.
 
     ``nothing_to_do``: it was there already.
     """
 
     hash: str
-    held_out_loss: tuple[float, float] | None
+    held_out_loss: HeldOutLoss
     step: int | None = None
     nothing_to_do: bool = False
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What is trained on and from, the recipe and the size decided."""
+    """What is trained on and from; nothing in the request is left to be decided."""
 
     tileset: Tileset
     request: TrainRequest
@@ -155,24 +164,21 @@ def train_generator(
         ModelError: ``start`` is not a generator, there are not so many devices, or the training fails.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
+    check_started_once()
     where = choose_device(device)
-    _check_devices(where, devices, request.batch)
     if tensorboard:
         check_tensorboard()
     inputs = _inputs(tiles, request)
-    tileset, start, request = inputs.tileset, inputs.start, inputs.request
-    asked = {
-        "command": "train",
-        **asdict(request),
-        "start": None if start is None else start.hash,
-        "tiles": tileset.identity(),
-    }
+    tileset, request = inputs.tileset, inputs.request
+    asked = _asked(inputs)
     keep_apart(out, tiles, *([] if request.start in (None, BASE) else [str(request.start)]))
     if not is_done(out, asked, rerun):
+        begun = begun_machine(out) if rerun == "resume" else None
+        check_devices(where, devices if begun is None else begun["devices"], request.batch)
         tileset.verify((*inputs.train, *inputs.held_out))  # before anything of an earlier run goes
     with claim(out, asked, rerun) as folder:
         if folder.complete:
-            return TrainSummary(describe(folder.path)["hash"], None, nothing_to_do=True)
+            return TrainSummary(describe(folder.path)["hash"], HeldOutLoss(None, None), nothing_to_do=True)
         asked_machine = {
             "device": where,
             "devices": devices,
@@ -197,14 +203,6 @@ def train_generator(
         judge.restore(task)
         with cpu_threads(machine["threads"]):  # the held-out loss is saved, and its last digits depend on them
             return _save(folder, inputs, task, judge, machine, events)
-
-
-def _check_devices(device: str, devices: int, batch: int) -> None:
-    there = {"cpu": devices, "cuda": torch.cuda.device_count()}.get(device, 1)
-    if devices > there:
-        raise ModelError(f"{devices} devices were asked for, and there are {there}", remedy=f"give --devices {there}")
-    if devices > batch:
-        raise ModelError(f"a batch of {batch} is too small for {devices} devices", remedy="give a larger --batch")
 
 
 def _inputs(tiles: str | PathLike[str], request: TrainRequest) -> _Inputs:
@@ -234,7 +232,24 @@ def _inputs(tiles: str | PathLike[str], request: TrainRequest) -> _Inputs:
             "has no val tiles to stop by", where=tileset.path, remedy="leave out --patience, or tile again with --split"
         )
     network = network_to_train(tileset, start, recipe, size=size, dropout=request.dropout, seed=request.seed)
+    request = replace(
+        request,
+        # A warm start must not be shaken out of what it knows.
+        learning_rate=request.learning_rate or Plan.learning_rate * (0.5 if start else 1),
+        dropout=float(network.config.dropout),
+        labelled_share=labelled_share(sum(tile.labelled for tile in train), len(train), request.labelled_share),
+    )
     return _Inputs(tileset, request, start, train, held_out, network)
+
+
+def _asked(inputs: _Inputs) -> dict[str, Any]:
+    """The request as it is kept with the output: what decides the model, and nothing that does not."""
+    asked = asdict(inputs.request)
+    del asked["samples_every"]
+    if inputs.request.patience is None:
+        del asked["evaluate_every"]
+    start = None if inputs.start is None else inputs.start.hash
+    return {"command": "train", **asked, "start": start, "tiles": inputs.tileset.identity()}
 
 
 def _task(inputs: _Inputs, machine: dict[str, Any], workers: int | None, events: Events) -> DiffusionTask:
@@ -246,11 +261,10 @@ def _task(inputs: _Inputs, machine: dict[str, Any], workers: int | None, events:
         batch=request.batch,
         size=request.size or tileset.spec.tile_size,
         seed=request.seed,
+        learning_rate=request.learning_rate or Plan.learning_rate,
         recipe=request.recipe or DEFAULT_RECIPE,
         labelled_share=request.labelled_share,
     )
-    # A warm start must not be shaken out of what it knows.
-    rate = request.learning_rate or plan.learning_rate * (0.5 if inputs.start else 1)
     if workers is None:
         workers = default_workers(machine["device"], train.in_memory, machine["devices"])
     return DiffusionTask(
@@ -259,10 +273,15 @@ def _task(inputs: _Inputs, machine: dict[str, Any], workers: int | None, events:
         held_out,
         _scale(tileset),
         len(tileset.spec.legend),
-        replace(plan, learning_rate=rate),
-        np.array([pair.tile.labelled for pair in train.pairs]),
+        plan,
+        _labelled(train),
         Means(workers, machine["channels_last"], machine["compiled"]),
+        _labelled(held_out),
     )
+
+
+def _labelled(pairs: TilesetDataset) -> NDArray[np.bool_]:
+    return np.array([pair.tile.labelled for pair in pairs.pairs], bool)
 
 
 def _fit(
@@ -331,8 +350,7 @@ def _save(
         "precision": machine["precision"],
     }
     held_out_loss = task.held_out_loss()
-    if held_out_loss is not None:
-        summary["val_loss_image"], summary["val_loss_mask"] = held_out_loss
+    summary |= {f"val_loss_{side}": loss for side, loss in held_out_loss._asdict().items() if loss is not None}
     # Tiles of the val split count as seen only where they chose the weights.
     lineage = Lineage.of((*inputs.train, *(inputs.held_out if request.patience else ())), spec.crs_name)
     lineage |= read_lineage(inputs.tileset.path)  # of tiles that were cut from synthetic scenes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from geosynth.diffusion.codes import encode
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.loading import StepBatches, step_loader
 from geosynth.diffusion.normalise import BandScale
-from geosynth.diffusion.objective import pair_loss
+from geosynth.diffusion.objective import error_sums, mean_errors
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.noise import mix_seed
 
@@ -33,6 +33,9 @@ DECAY_SHARE = 0.3
 HELD_OUT_TILES = 64
 """Tiles the held-out loss is measured on, at most."""
 
+HELD_OUT_CHUNK = 16
+"""Tiles the network answers at a time when the held-out loss is measured."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,7 +44,7 @@ class Plan:
     steps: int
     batch: int = 16
     size: int = 64
-    learning_rate: float = 4e-4
+    learning_rate: float = 2e-3
     warmup: int = 100
     mask_weight: float = 1.0
     clip: float = 1.0
@@ -63,6 +66,13 @@ class Means:
     workers: int = 0
     channels_last: bool = False
     compiled: bool = False
+
+
+class HeldOutLoss(NamedTuple):
+    """Mean squared error of images and of masks over all held-out pixels asked for; None where none is."""
+
+    image: float | None
+    mask: float | None
 
 
 def learning_rate_at(step: int, plan: Plan) -> float:
@@ -92,6 +102,7 @@ class DiffusionTask(LightningModule):
         plan: how to train.
         labelled: which training pairs have labels, bool (N,); None: all.
         means: how to compute.
+        held_out_labelled: which held-out pairs have labels, bool (M,); None: all.
     """
 
     def __init__(
@@ -104,6 +115,7 @@ class DiffusionTask(LightningModule):
         plan: Plan,
         labelled: NDArray[np.bool_] | None = None,
         means: Means | None = None,
+        held_out_labelled: NDArray[np.bool_] | None = None,
     ) -> None:
         super().__init__()
         self.means = means or Means()
@@ -119,7 +131,7 @@ class DiffusionTask(LightningModule):
         self.drawing = Drawing(
             train, self.recipe, bits, plan.size, plan.batch, plan.seed, labelled, plan.labelled_share
         )
-        self.held_out = Drawing(held_out, self.recipe, bits, plan.size, plan.batch, plan.seed)
+        self.held_out = Drawing(held_out, self.recipe, bits, plan.size, HELD_OUT_CHUNK, plan.seed, held_out_labelled)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the present step on."""
@@ -127,8 +139,8 @@ class DiffusionTask(LightningModule):
         steps = StepBatches(self.drawing, trainer.global_step, self.plan.steps, trainer.global_rank, trainer.world_size)
         return step_loader(steps, self.device, self.means.workers)
 
-    def loss(self, network: Denoiser, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Image and mask loss of a batch on the task's device, scalars."""
+    def errors(self, network: Denoiser, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sums of squared errors of a batch on the task's device and numbers of pixels, see ``error_sums``."""
         bands = network.image_channels
         data = torch.cat(
             [self.scale.to_network(batch.image, batch.valid), encode(batch.mask, self.classes, network.bit_size)], dim=1
@@ -145,7 +157,7 @@ class DiffusionTask(LightningModule):
         if self.means.channels_last:
             noisy = noisy.contiguous(memory_format=torch.channels_last)
         predicted = network(noisy, batch.image_level, batch.mask_level)
-        return pair_loss(
+        return error_sums(
             predicted,
             process.target(data, batch.noise, level),
             batch.valid,
@@ -159,9 +171,10 @@ class DiffusionTask(LightningModule):
     def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
         # Dropout, too, is a function of (seed, step).
         torch.manual_seed(mix_seed("dropout", self.plan.seed, self.global_step, self.global_rank))
-        losses = torch.stack(self.loss(self.denoiser, batch))
+        sums, counts = self.errors(self.denoiser, batch)
+        losses = mean_errors(sums, counts)
         if self.trainer.world_size > 1:
-            losses = losses * _share_of_pixels(batch)
+            losses = losses * _share_of_pixels(counts.sum(dim=1))
         return {"loss": losses[0] + self.plan.mask_weight * losses[1], "losses": losses.detach()}
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
@@ -189,34 +202,30 @@ class DiffusionTask(LightningModule):
         )
 
     @torch.no_grad()
-    def held_out_loss(self, limit: int = HELD_OUT_TILES) -> tuple[float, float] | None:
-        """Image and mask loss of the averaged weights on held-out tiles: same tiles, noise and levels at every call."""
-        every = len(self.held_out.pairs)
-        count = min(limit, every)
-        if count == 0:
-            return None
-        chosen = [number * every // count for number in range(count)]  # neighbours in the index look alike
-        total = torch.zeros(2)
-        for start in range(0, count, self.plan.batch):
-            indices = chosen[start : start + self.plan.batch]
-            batch = Batch(*(part.to(self.device) for part in self.held_out.fixed(indices)))
-            losses = [value.float().cpu() for value in self.loss(self.average, batch)]
-            total += torch.stack(losses) * len(indices)
-        image, mask = (total / count).tolist()
-        return image, mask
+    def held_out_loss(self, limit: int = HELD_OUT_TILES) -> HeldOutLoss:
+        """Loss of the averaged weights on held-out tiles: same tiles, noise and levels at every call.
+
+        It depends on the tiles, the seed and the weights, and on nothing else of the plan.
+        """
+        chosen = self.held_out.sample(limit)
+        totals = torch.zeros(2, 2, dtype=torch.float64)  # of errors and of pixels; of images and of masks
+        for start in range(0, len(chosen), HELD_OUT_CHUNK):
+            batch = self.held_out.fixed(chosen[start : start + HELD_OUT_CHUNK])
+            parts = self.errors(self.average, Batch(*(part.to(self.device) for part in batch)))
+            totals += torch.stack(parts).cpu().double().sum(dim=2)
+        image, mask = (error / pixels if pixels else None for error, pixels in totals.T.tolist())
+        return HeldOutLoss(image, mask)
 
 
-def _share_of_pixels(batch: Batch) -> Tensor:
+def _share_of_pixels(mine: Tensor) -> Tensor:
     """What this process's image and mask loss count for among all processes, float32 (2,), 1 on average.
 
     The loss of a batch is a mean over the pixels that are asked for. Of those each process has its own number, and
     the mean of means is not their mean.
+
+    Args:
+        mine: how many pixels this process is asked for, of images and of masks, float (2,).
     """
-    asked = (
-        batch.valid & (batch.image_level > 0)[:, None, None],
-        batch.known & (batch.mask_level > 0)[:, None, None],
-    )
-    mine = torch.stack([pixels.sum() for pixels in asked]).float()
     everybody = mine.clone()
     dist.all_reduce(everybody)
     return mine.clamp(min=1) * dist.get_world_size() / everybody.clamp(min=1)

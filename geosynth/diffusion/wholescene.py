@@ -6,51 +6,34 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from geosynth.descriptions import description_hash
 from geosynth.devices import choose_device, kept_machine
 from geosynth.diffusion.canvas import Canvas, padded
-from geosynth.diffusion.codes import decode
 from geosynth.diffusion.donorwindows import MaskCanvas, known_windows
 from geosynth.diffusion.finddonors import Maps, find_maps
 from geosynth.diffusion.generator import Generator, load_generator, resolve
-from geosynth.diffusion.request import Reading
+from geosynth.diffusion.request import SIEVE, Reading
 from geosynth.diffusion.samplers import Stepper
-from geosynth.diffusion.scenelevels import ScenePlan, advance, state_rows
+from geosynth.diffusion.scenefiles import IMAGE, KIND, MASK, META, SceneJob, write_scene
+from geosynth.diffusion.scenelevels import ScenePlan, advance
 from geosynth.diffusion.settling import refuse_one_level, settled_sampler
 from geosynth.errors import LabelError, ModelError, OutputError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done
-from geosynth.grid import Grid, fictitious_grid
+from geosynth.grid import fictitious_grid
 from geosynth.jobs import run_tasks
-from geosynth.legend import UNKNOWN, Legend
-from geosynth.lineage import FILE as LINEAGE
-from geosynth.lineage import Lineage, Seen
+from geosynth.legend import Legend
 from geosynth.rasters import gdal_session
-from geosynth.scenes.cog import Contents, Part, PartWriter, publish
-from geosynth.tileset import crs_name
-from geosynth.tilesetwriter import synthetic_tags
-
-FORMAT = 1
-KIND = "scene"
-META = "scene.json"
-IMAGE, MASK = "image.tif", "mask.tif"
 
 _OVERLAP = 8
 """Windows share an eighth of a tile: measured, see benchmarks/seams.py."""
 _CHUNK = 1024
 """Rows and columns of a given map that are burned together."""
-_STRIP = 64
-"""Rows that are written together."""
 _ROOM = 2.2
 """Bytes of output for a byte of pixels, at most: the strips, and the COG with overviews made of them."""
 _WRITTEN = "written"
@@ -70,6 +53,7 @@ class SceneRequest:
         overlap: pixels the windows of a noise level share, rounded up to what the network divides; None is an eighth of
             a tile.
         batch: windows a forward pass. A part of the request, because a batch of another size rounds differently.
+        sieve: connected areas of fewer pixels of what is made of the mask take the class around them; 0 keeps all.
         masks_from: a map to paint: one mask raster, or vector files (``FILE|layername=NAME`` is one layer).
         reading: how the map is understood.
     """
@@ -84,6 +68,7 @@ class SceneRequest:
     batch: int = 8
     masks_from: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    sieve: int = SIEVE
 
 
 @dataclass(frozen=True)
@@ -94,18 +79,6 @@ class SceneSummary:
     width: int
     class_shares: dict[str, float]
     nothing_to_do: bool = False
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A request with everything settled; ``lineage`` is that of the generator and of who made a synthetic map."""
-
-    generator: Generator
-    plan: ScenePlan
-    grid: Grid
-    map: MaskCanvas | None
-    lineage: Lineage
-    request: Mapping[str, Any]
 
 
 def generate_scene(
@@ -152,7 +125,7 @@ def generate_scene(
         kept_machine(target, {"device": where}, events)
         if _WRITTEN not in target.records():
             _compute(job, target, events, workers)
-            _write(job, target, events)
+            write_scene(job, target, events)
             target.record(_WRITTEN, {})
         job.plan.canvas.discard()
         target.finish()
@@ -164,7 +137,9 @@ def generate_scene(
 # What is asked for
 
 
-def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path, device: str, events: Events) -> _Job:
+def _settled(
+    generator: Generator, folder: str, request: SceneRequest, out: Path, device: str, events: Events
+) -> SceneJob:
     pipeline, spec = generator.pipeline, generator.spec
     refuse_one_level(pipeline, "a map is given" if request.masks_from else None, request.guidance)
     sampler, steps = settled_sampler(pipeline.process, request.sampler, request.steps)
@@ -194,6 +169,7 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
         "overlap": overlap,
         "batch": request.batch,
         "masks_from": None if maps is None else dict(maps.inputs),
+        **({"sieve": request.sieve} if request.sieve else {}),
     }
     if painted is None:
         identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
@@ -214,7 +190,7 @@ def _settled(generator: Generator, folder: str, request: SceneRequest, out: Path
         guidance, request.batch, device,
     )  # fmt: skip
     lineage = generator.lineage if maps is None else generator.lineage | maps.behind
-    return _Job(generator, plan, grid, painted, lineage, asked)
+    return SceneJob(generator, plan, grid, painted, request.sieve, lineage, asked)
 
 
 def _map(maps: Maps, request: SceneRequest, side: int, events: Events) -> MaskCanvas:
@@ -244,7 +220,7 @@ def _size(request: SceneRequest, painted: MaskCanvas | None) -> tuple[int, int]:
     return request.height, request.width
 
 
-def _refuse_small_disk(job: _Job, out: Path) -> None:
+def _refuse_small_disk(job: SceneJob, out: Path) -> None:
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     pixel = 1 + sum(np.dtype(band.dtype).itemsize for band in job.generator.spec.bands)
     need = job.plan.canvas.bytes + round(_ROOM * job.grid.height * job.grid.width * pixel)
@@ -262,7 +238,7 @@ def _refuse_small_disk(job: _Job, out: Path) -> None:
 # How it is made
 
 
-def _compute(job: _Job, target: OutputFolder, events: Events, workers: int | None) -> None:
+def _compute(job: SceneJob, target: OutputFolder, events: Events, workers: int | None) -> None:
     plan = job.plan
     plan.canvas.make()
     if workers is None:
@@ -289,107 +265,6 @@ def _burn(painted: MaskCanvas, legend: Legend, canvas: Canvas, events: Events) -
     given[height:] = given[height - 1]
     if isinstance(given, np.memmap):
         given.flush()
-
-
-def _write(job: _Job, target: OutputFolder, events: Events) -> None:
-    """The two rasters, the lineage, and last what the folder is."""
-    spec, grid, scratch = job.generator.spec, job.grid, target.temporary
-    contents = {IMAGE: Contents(spec.bands), MASK: Contents.classes(spec.legend)}
-    parts = {name: Part(scratch / f"{name}.part", 0, 0, grid.height, grid.width) for name in contents}
-    writers = {name: PartWriter(parts[name], contents[name]) for name in contents}
-    counts, sure, made = np.zeros(256, np.int64), 0.0, 0
-    try:
-        for top in range(0, grid.height, _STRIP):
-            image, ids, confidence, unknown = _strip(job, top, min(top + _STRIP, grid.height))
-            writers[IMAGE].write(top, 0, image)
-            writers[MASK].write(top, 0, ids[None])
-            counts += np.bincount(ids.ravel(), minlength=256)
-            sure, made = sure + float(confidence[unknown].sum()), made + int(unknown.sum())
-            events.progress(min(top + _STRIP, grid.height), grid.height, "rows written")
-            events.check()
-        for writer in writers.values():
-            writer.close()
-        tags = _tags(job, made, sure)
-        for name, content in contents.items():
-            publish([parts[name]], content, target.path / name, scratch, grid, tags[name])
-    finally:
-        for writer in writers.values():
-            writer.discard()
-    shares = {entry.name: int(counts[entry.id]) / int(counts.sum()) for entry in spec.legend.classes}
-    lineage = job.lineage
-    if job.map is not None and _placement(job) != "fictitious":
-        lineage |= Lineage((Seen("", job.map.name, crs_name(grid.crs), grid.bounds, labelled=True),))
-    target.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
-    target.write(META, json.dumps(_description(job, shares, made), indent=1, ensure_ascii=False) + "\n")
-
-
-def _strip(
-    job: _Job, top: int, bottom: int
-) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]:
-    """Rows of the result: image (C, H, W), class ids (H, W), their confidence, and which of them were made."""
-    generator, spec, width = job.generator, job.generator.spec, job.grid.width
-    values = torch.from_numpy(state_rows(job.plan, top, bottom)[:, :, :width])
-    image = generator.scale.to_raster(values[: generator.bands], spec.bands[0].dtype, spec.bands[0].nodata)
-    classes, confidence = decode(values[generator.bands :], generator.classes, generator.bit_size)
-    ids = spec.legend.to_id(classes.numpy())
-    made = np.ones(ids.shape, bool)
-    if job.plan.given:
-        given = spec.legend.to_id(np.array(job.plan.canvas.given[top:bottom, :width]))
-        made = given == UNKNOWN
-        ids = np.where(made, ids, given)
-    return image, ids, confidence.numpy(), made
-
-
-# What it says of itself
-
-
-def _tags(job: _Job, made: int, sure: float) -> dict[str, dict[str, str]]:
-    """GeoTIFF tags of both files; a mask that was given as a whole is no work of the generator."""
-    plan = job.plan
-    given = made == 0
-    settings = {
-        "sampler": plan.sampler,
-        "steps": str(plan.steps),
-        "guidance": f"{plan.guidance:g}",
-        "question": "joint" if job.map is None else "image",
-    }
-    placement = _placement(job)
-    image = synthetic_tags("image" if given else "both", job.generator.hash, plan.seed, 0, placement, settings)
-    # How near the made bits came to those of a class, 0..1.
-    mask = (
-        dict(job.map.tags) if given and job.map is not None else image | {"GEOSYNTH_CONFIDENCE": f"{sure / made:.3f}"}
-    )
-    if job.map is not None:
-        mask["GEOSYNTH_SCENE"] = job.map.name
-    return {IMAGE: image, MASK: mask}
-
-
-def _placement(job: _Job) -> str:
-    return "fictitious" if job.map is None else job.map.columns["placement"]
-
-
-def _description(job: _Job, shares: Mapping[str, float], made: int) -> dict[str, Any]:
-    spec, grid = job.generator.spec, job.grid
-    gsd = grid.gsd_m
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": KIND,
-        "image": IMAGE,
-        "mask": MASK,
-        "height": grid.height,
-        "width": grid.width,
-        "bands": [band.to_json() for band in spec.bands],
-        "legend": spec.legend.to_json(),
-        "crs": crs_name(grid.crs),
-        "pixel_size": list(grid.pixel_size),
-        "gsd_m": None if gsd is None else float(f"{gsd:.6g}"),  # the last digits depend on the machine
-        "placement": _placement(job),
-        "class_shares": dict(shares),
-        "mask_made": made / (grid.height * grid.width),
-        "request": dict(job.request),
-    }
-    content["hash"] = description_hash(content)
-    return content
 
 
 def _summary(folder: Path, nothing_to_do: bool = False) -> SceneSummary:

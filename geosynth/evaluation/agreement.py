@@ -21,6 +21,7 @@ from geosynth.events import Events
 from geosynth.legend import UNKNOWN
 from geosynth.noise import sample_noise
 from geosynth.samples import TilesetDataset
+from geosynth.scenes.sieving import sieved
 from geosynth.segmentation.metrics import dataset_confusion, scores
 from geosynth.segmentation.networks import padded_logits
 from geosynth.segmentation.segmenter import Segmenter
@@ -77,7 +78,7 @@ def segmenter_confusion(segmenter: Segmenter, dataset: TilesetDataset, events: E
 
 
 def generator_confusion(
-    generator: Generator, dataset: TilesetDataset, events: Events, *, steps: int = STEPS, seed: int = 0
+    generator: Generator, dataset: TilesetDataset, events: Events, *, steps: int = STEPS, seed: int = 0, sieve: int = 0
 ) -> NDArray[np.int64]:
     """Confusion (K, K), rows the pairs' own masks, of the generator's answer p(mask | image).
 
@@ -90,6 +91,7 @@ def generator_confusion(
         events: told the progress, asked whether to stop.
         steps: network evaluations a mask.
         seed: of the noise.
+        sieve: connected areas of fewer pixels of these masks take the class around them; 0 keeps all.
     """
     classes, side = generator.classes, generator.spec.tile_size
     shape = (generator.bands + generator.pipeline.denoiser.mask_channels, side, side)
@@ -103,6 +105,7 @@ def generator_confusion(
         noise = torch.stack([sample_noise(seed, index, shape) for index in indices])
         _, bits = generator.pipeline(noise, image=images, steps=steps)
         own = torch.from_numpy(np.stack([mask for _, _, mask in raw]).astype(np.int64))
-        matrix.update(decode(bits, classes)[0].long(), own)
+        answers = [sieved(mask, sieve) for mask in decode(bits, classes)[0].numpy()]
+        matrix.update(torch.from_numpy(np.stack(answers)).long(), own)
     counts: NDArray[np.int64] = matrix.confmat.numpy().astype(np.int64)
     return counts

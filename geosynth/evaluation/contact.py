@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from geosynth.colourbands import colour_bands
 from geosynth.errors import TilesetError
 from geosynth.legend import UNKNOWN, Legend
 from geosynth.tileset import Tile, Tileset
@@ -40,7 +41,7 @@ def stretch_of(tileset: Tileset, tiles: Sequence[Tile] | None = None, sample: in
     8-bit colour gets one common range, which keeps its hues; sensor counts get a range a band.
     """
     tiles = tileset.select() if tiles is None else tiles
-    bands = (0, 1, 2) if len(tileset.spec.bands) >= 3 else (0,)
+    bands = colour_bands([band.name for band in tileset.spec.bands])
     values = []
     for tile in tiles[:: max(1, -(-len(tiles) // sample))]:
         image, valid, _ = tileset.read(tile)

@@ -75,39 +75,63 @@ def total_variation(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     return float(np.abs(first - second).sum() / 2)
 
 
-def copy_check(real: Tileset, synthetic: Tileset, events: Events, limit: int = 2000) -> CopyCheck | None:
-    """Find the nearest training tile of each generated image.
+def copy_check(real: Tileset, synthetic: Tileset, events: Events) -> CopyCheck | None:
+    """``CopySearch`` among the training tiles of ``real``, for one synthetic tileset."""
+    return CopySearch(real).check(synthetic, events)
+
+
+class CopySearch:
+    """Finds the nearest training tiles of generated images; real tiles are read once, when the first are looked for.
 
     Args:
         real: its split=train is what may have been copied; val (else test) shows how near unseen real tiles come.
-        synthetic: a tileset with the same bands.
-        events: told the progress, asked whether to stop.
-        limit: at most this many synthetic tiles, evenly spread over the index.
-
-    Returns:
-        None when there is nothing to compare: no training tile or no generated image.
+        limit: at most this many held-out tiles, and synthetic ones of a tileset.
     """
-    train = real.select("train")
-    made = tuple(tile for tile in synthetic.select() if tile.image_origin == "generated")
-    made = made[:: max(1, -(-len(made) // limit))]
-    if not train or not made:
-        return None
-    held_out = (real.select("val") or real.select("test"))[:limit]
-    split = held_out[0].split if held_out else ""
-    total = len(train) + len(made) + len(held_out)
-    known = thumbnails(real, train, real.statistics, events, 0, total)
-    distances, where = nearest(
-        thumbnails(synthetic, made, real.statistics, events, len(train), total), known, len(real.spec.bands)
-    )
-    others, _ = nearest(
-        thumbnails(real, held_out, real.statistics, events, len(train) + len(made), total), known, len(real.spec.bands)
-    )
-    threshold = float(np.percentile(others, PERCENTILE)) if len(others) else None
-    return CopyCheck(made, tuple(train[i] for i in where), distances, others, split, threshold)
+
+    def __init__(self, real: Tileset, limit: int = 2000) -> None:
+        self.real, self.limit = real, limit
+        self._train = real.select("train")
+        self._held_out = (real.select("val") or real.select("test"))[:limit]
+        self._known: NDArray[np.float32] | None = None
+        self._others = np.zeros(0)
+
+    def check(self, synthetic: Tileset, events: Events) -> CopyCheck | None:
+        """The nearest training tile of each generated image, of a sample evenly spread over the index.
+
+        Args:
+            synthetic: a tileset with the same bands.
+            events: told the progress, asked whether to stop.
+
+        Returns:
+            None when there is nothing to compare: no training tile or no generated image.
+
+        Raises:
+            TilesetError: a tile cannot be read.
+            Cancelled: the user stopped it.
+        """
+        made = tuple(tile for tile in synthetic.select() if tile.image_origin == "generated")
+        made = made[:: max(1, -(-len(made) // self.limit))]
+        if not self._train or not made:
+            return None
+        known, bands = self._read(events), len(self.real.spec.bands)
+        images = thumbnails(synthetic, made, self.real.statistics, events)
+        distances, where = nearest(images, known, bands)
+        split = self._held_out[0].split if self._held_out else ""
+        threshold = float(np.percentile(self._others, PERCENTILE)) if len(self._others) else None
+        return CopyCheck(made, tuple(self._train[i] for i in where), distances, self._others, split, threshold)
+
+    def _read(self, events: Events) -> NDArray[np.float32]:
+        """Thumbnails of the training tiles; how near held-out ones come is known then, too."""
+        if self._known is None:
+            statistics, bands = self.real.statistics, len(self.real.spec.bands)
+            known = thumbnails(self.real, self._train, statistics, events)
+            self._others, _ = nearest(thumbnails(self.real, self._held_out, statistics, events), known, bands)
+            self._known = known
+        return self._known
 
 
 def thumbnails(
-    tileset: Tileset, tiles: Sequence[Tile], statistics: Sequence[BandStatistics], events: Events, done: int, total: int
+    tileset: Tileset, tiles: Sequence[Tile], statistics: Sequence[BandStatistics], events: Events
 ) -> NDArray[np.float32]:
     """Images as rows of numbers, float32 (N, C·16·16): standardised bands, averaged to 16 × 16, invalid pixels 0."""
     bands = len(tileset.spec.bands)
@@ -120,7 +144,7 @@ def thumbnails(
         rows[position] = shrink(standard, SIDE).reshape(-1)
         if position % 32 == 0:
             events.check()
-            events.progress(done + position, total, "tiles compared")
+            events.progress(position, len(tiles), "tiles compared")
     return rows
 
 

@@ -25,7 +25,7 @@ from geosynth.evaluation.distances import (
     neighbourhoods,
 )
 from geosynth.evaluation.features import Features, FeatureSpace, dataset_features
-from geosynth.evaluation.fidelity import copy_check, total_variation
+from geosynth.evaluation.fidelity import CopySearch, total_variation
 from geosynth.evaluation.layout import (
     adjacency,
     borders,
@@ -37,6 +37,7 @@ from geosynth.evaluation.layout import (
 )
 from geosynth.events import Events
 from geosynth.samples import Pair, TilesetDataset, check_compatible
+from geosynth.scenes.origins import synthetic_side
 from geosynth.segmentation.segmenter import Segmenter
 from geosynth.tileset import Split, Tile, Tileset
 
@@ -112,13 +113,25 @@ def usable(tileset: Tileset, split: Split | None = None) -> tuple[Tile, ...]:
     return tuple(tile for tile in tileset.select(split, labelled=True) if tile.valid_fraction >= WHOLE)
 
 
+def _usable_real(tileset: Tileset, split: Split) -> tuple[Tile, ...]:
+    """Those of which no side was made by a model: tiles of a synthetic scene are in real tilesets, too."""
+    return tuple(tile for tile in usable(tileset, split) if not _is_synthetic(tile))
+
+
+def _is_synthetic(tile: Tile) -> bool:
+    return synthetic_side(tile.image_origin, tile.mask_origin) != "none"
+
+
 def common_count(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -> int:
     """The largest number of tiles that training, held-out tiles and every one of ``others`` can give.
 
     Raises:
         TilesetError: one has too few; the message names it.
     """
-    sizes = [(real, len(usable(real, "train")), "training"), (real, len(_held_out(real)), "held-out (val or test)")]
+    sizes = [
+        (real, len(_usable_real(real, "train")), "real training"),
+        (real, len(_held_out(real)), "real held-out (val or test)"),
+    ]
     sizes += [(other, len(usable(other)), "synthetic") for other in others]
     for tileset, size, kind in sizes:
         if size < _FEWEST:
@@ -132,7 +145,7 @@ def common_count(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -
 
 def _held_out(real: Tileset) -> tuple[Tile, ...]:
     # Not the test split where it can be helped: whoever tunes by these numbers must not have seen it.
-    return usable(real, "val") or usable(real, "test")
+    return _usable_real(real, "val") or _usable_real(real, "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +162,8 @@ class Yardstick:
     """Measures tilesets against the training tiles of a real one.
 
     Args:
-        real: split=train is what is compared with; val (else test) gives the floor and calibrates agreement.
+        real: split=train is what is compared with; val (else test) gives the floor and calibrates agreement. Only tiles
+            count of which no side was made by a model.
         segmenter: trained on real tiles alone; its encoder gives the features.
         generator: asked for masks too, when it can answer; None leaves that out.
         count: tiles a side, evenly spread over each index; see ``common_count``.
@@ -180,7 +194,8 @@ class Yardstick:
             raise TilesetError(f"has not {count} tiles in both splits", where=real.path, remedy="compare fewer tiles")
         self.real, self.segmenter, self.count, self.steps = real, segmenter, count, steps
         self.generator = generator if generator is not None and generator.pipeline.two_levels else None
-        dataset = self._dataset(real, usable(real, "train"))
+        self._copies = CopySearch(real)
+        dataset = self._dataset(real, _usable_real(real, "train"))
         self._reference = {pair.tile.id for pair in dataset.pairs}
         self._features, self._masks = dataset_features(segmenter, dataset, events), _masks(dataset)
         self._space = FeatureSpace.fit(self._features)
@@ -201,7 +216,7 @@ class Yardstick:
                 f"has fewer than {self.count} labelled tiles", where=synthetic.path, remedy="compare fewer tiles"
             )
         sample = self._measured(synthetic, usable(synthetic), events)
-        check = copy_check(self.real, synthetic, events)
+        check = self._copies.check(synthetic, events)
         ratio = None
         if check is not None and len(check.held_out) and np.median(check.held_out) > 0:
             ratio = float(np.median(check.distances) / np.median(check.held_out))
@@ -209,7 +224,7 @@ class Yardstick:
 
     def other_training_tiles(self, events: Events) -> Fidelity | None:
         """What training tiles outside the reference get: a floor without a change of place; None with too few."""
-        others = [tile for tile in usable(self.real, "train") if tile.id not in self._reference]
+        others = [tile for tile in _usable_real(self.real, "train") if tile.id not in self._reference]
         if len(others) < self.count:
             return None
         return self._compared(self._measured(self.real, others, events), copy_ratio=None, share_nearer=None)
@@ -275,6 +290,8 @@ def measure(
 def check_models(real: Tileset, segmenter: Segmenter, generator: Generator | None) -> None:
     """Raise ModelError unless the models fit the tileset and the segmenter was trained on real tiles alone."""
     made = segmenter.training.get("pairs", {}).get("synthetic", 0)
+    if segmenter.training.get("tileset") == real.spec.id and segmenter.training.get("real", True):
+        made += sum(map(_is_synthetic, real.select("train", labelled=True)))  # tiles of synthetic scenes
     if made:
         raise ModelError(
             f"the segmenter was trained on {made} synthetic pairs, which it would take for real",

@@ -1,9 +1,13 @@
+import pickle
+import runpy
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from geosynth.diffusion import loading
 from geosynth.diffusion.batches import Batch, Drawing
 from geosynth.diffusion.loading import StepBatches, default_workers, step_loader
 from geosynth.diffusion.process import RECIPES
@@ -71,6 +75,11 @@ def test_processes_share_a_batch(ranks: int) -> None:
     assert same(together, drawing().step(3))
 
 
+def test_workers_that_are_not_forked_get_it_whole() -> None:
+    batches = pickle.loads(pickle.dumps(StepBatches(drawing(), 2, 4)))
+    assert all(same(batch, drawing().step(step)) for step, batch in enumerate(batches, start=2))
+
+
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_the_number_of_workers_changes_no_batch(workers: int) -> None:
     loader = step_loader(StepBatches(drawing(), 2, 9), torch.device("cpu"), workers)
@@ -81,8 +90,16 @@ def test_the_number_of_workers_changes_no_batch(workers: int) -> None:
 
 def test_a_cpu_keeps_its_cores_and_a_gpu_is_fed() -> None:
     assert default_workers("cpu", in_memory=True) == 0
-    assert default_workers("cpu", in_memory=False) == 1
+    assert default_workers("cpu", in_memory=False) == (1 if sys.platform == "linux" else 0)
     assert 1 <= default_workers("cuda", in_memory=True) <= 8
+
+
+def test_only_linux_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for platform, start, workers in (("linux", "fork", 1), ("darwin", "spawn", 0), ("win32", "spawn", 0)):
+        monkeypatch.setattr(sys, "platform", platform)
+        module = runpy.run_path(str(loading.__file__))
+        assert module["START"] == start
+        assert module["default_workers"]("cpu", in_memory=False) == workers
 
 
 @pytest.mark.parametrize("size", [8, 16])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geosynth.diffusion.objective import QUESTIONS, draw_levels, pair_loss
+from geosynth.diffusion.objective import QUESTIONS, draw_levels, error_sums, mean_errors
 from geosynth.diffusion.process import RECIPES, Process
 
 
@@ -56,19 +56,22 @@ def test_loss_counts_only_what_is_asked_for_and_known() -> None:
     prediction[2, :3] = 100.0  # given image: no loss
     prediction[1, 3:] = 100.0  # given mask: no loss
     prediction[3, 3:] = 100.0  # unknown mask: no loss
-    image, mask = pair_loss(prediction, target, valid, known, image_level, mask_level, 3, Process())
-    assert image == pytest.approx(1.0)
-    assert mask == pytest.approx(1.0)
+    sums, counts = error_sums(prediction, target, valid, known, image_level, mask_level, 3, Process())
+    assert mean_errors(sums, counts).tolist() == [1.0, 1.0]
+    assert counts.tolist() == [[4, 4, 0, 4], [4, 0, 4, 0]]
     valid[0, 0, 0] = False
     prediction[0, :3, 0, 0] = 100.0  # nodata: no loss
-    image, mask = pair_loss(prediction, target, valid, known, image_level, mask_level, 3, Process())
-    assert image == pytest.approx(1.0)
+    sums, counts = error_sums(prediction, target, valid, known, image_level, mask_level, 3, Process())
+    assert mean_errors(sums, counts).tolist() == [1.0, 1.0]
+    assert counts[0].tolist() == [3, 4, 0, 4]
+    sums, counts = error_sums(prediction, target, valid, known, torch.zeros(4), mask_level, 3, Process())
+    assert mean_errors(sums, counts)[0] == 0  # nothing is asked for
 
 
 def test_weights_of_levels_reach_the_loss() -> None:
     process = RECIPES["v"].process
     level = torch.tensor([0.9, 0.2])
     target, on = torch.zeros(2, 2, 2, 2), torch.ones(2, 2, 2, dtype=torch.bool)
-    image, mask = pair_loss(torch.ones(2, 2, 2, 2), target, on, on, level, level.flip(0), 1, process)
+    image, mask = mean_errors(*error_sums(torch.ones(2, 2, 2, 2), target, on, on, level, level.flip(0), 1, process))
     assert image == pytest.approx(float(process.weight(level).mean()))
     assert mask == pytest.approx(float(process.weight(level).mean()))

@@ -30,6 +30,14 @@ def test_noise_takes_over_from_clean_to_pure(process: Process) -> None:
     assert (signal.diff() < 0).all() and (share.diff() >= 0).all()
 
 
+def test_the_table_of_levels_stays_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, level = RECIPES["v"].process, torch.tensor([0.5])
+    first = process.shares(level.to("meta"))[0]
+    assert first.device.type == "meta"
+    monkeypatch.setattr(torch.Tensor, "to", lambda *_: pytest.fail("copied again"))
+    process.shares(torch.empty(1, device="meta"))
+
+
 @pytest.mark.parametrize("process", [p for p in PROCESSES if p.betas])
 def test_levels_with_betas_are_those_of_diffusers(process: Process) -> None:
     data, noise = torch.randn(2, 5, 1, 2, 2)

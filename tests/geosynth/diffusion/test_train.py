@@ -8,11 +8,12 @@ import torch
 from conftest import world_tiles
 from safetensors.torch import load_file
 
+from geosynth.diffusion import train
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import load_generator
 from geosynth.diffusion.train import TrainRequest, train_generator
 from geosynth.diffusion.training import Plan, ema_decay_at, learning_rate_at
-from geosynth.errors import Cancelled, ModelError, TilesetError
+from geosynth.errors import Cancelled, ModelError, OutputError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import file_hash
 from geosynth.tileset import Tileset
@@ -115,6 +116,46 @@ def test_crops_dropout_and_pictures(small: Path, tmp_path: Path) -> None:
         out = tmp_path / f"warm-{expected}"
         train_generator(small, replace(again, dropout=dropout), out, Events(), threads=1, precision="32")
         assert load_generator(out).pipeline.denoiser.config.dropout == expected
+
+
+def test_the_same_result_is_the_same_request(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = TrainRequest(steps=1, batch=1)
+    train_generator(small, request, tmp_path / "model", Events(), threads=1, precision="32")
+    for other in (
+        replace(request, evaluate_every=7),
+        replace(request, samples_every=1),
+        replace(request, labelled_share=0.3),  # all tiles have labels
+        replace(request, learning_rate=Plan.learning_rate, dropout=0.0, recipe="flow", size=16),
+    ):
+        assert train_generator(small, other, tmp_path / "model", Events(), devices=9).nothing_to_do
+    for other in (replace(request, patience=1), replace(request, learning_rate=3e-4), replace(request, dropout=0.1)):
+        with pytest.raises(OutputError, match="another request"):
+            train_generator(small, other, tmp_path / "model", Events())
+
+
+def test_devices_are_those_the_run_was_begun_on(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    with pytest.raises(Cancelled):
+        train_generator(small, TINY, out, cancel_after(14), threads=1, precision="32")
+    # So many cannot share a batch of two; but it was begun on one, and goes on there.
+    train_generator(small, TINY, out, Events(), rerun="resume", device="cpu", devices=3)
+    with pytest.raises(ModelError, match="too small for 3 devices"):
+        train_generator(small, TINY, out, Events(), rerun="overwrite", device="cpu", devices=3)
+    assert load_generator(out)
+
+
+def test_a_run_begun_on_more_devices_than_there_are(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+    with pytest.raises(Cancelled):
+        train_generator(small, TINY, out, cancel_after(14), threads=1, precision="32")
+    file = out / ".geosynth" / "machine.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"device": "cuda", "devices": 2}))
+    monkeypatch.setattr(train, "choose_device", lambda _: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ModelError, match="2 devices are wanted, and there is 1"):
+        train_generator(small, TINY, out, Events(), rerun="resume")
 
 
 def test_how_it_computes_is_kept(small: Path, tmp_path: Path) -> None:

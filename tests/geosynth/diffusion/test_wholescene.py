@@ -1,6 +1,7 @@
 """Whole scenes: what one window would give, no seams, the same bytes however they are made, maps painted in place."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import rasterio
 import torch
 from shapely import box
 
-from geosynth.diffusion import scenelevels, wholescene
+from geosynth.diffusion import scenefiles, scenelevels, wholescene
 from geosynth.diffusion.canvas import Windows, canvas_noise, shift_at
 from geosynth.diffusion.codes import decode
 from geosynth.diffusion.generator import load_generator
@@ -23,6 +24,7 @@ from geosynth.errors import Cancelled, GeosynthError, LabelError, ModelError, Ou
 from geosynth.events import Events
 from geosynth.folders import file_hash
 from geosynth.lineage import read_lineage
+from geosynth.scenes import sieving
 from geosynth.world import Landscape
 from geosynth.world.scene import write_scene
 
@@ -79,7 +81,8 @@ def test_the_files_are_a_georeferenced_pair(scene: Path, shared_generator: Path)
 
 @pytest.mark.parametrize("sampler", ["euler", "dpm"])
 def test_a_scene_of_one_window_is_what_the_pipeline_makes(sampler: str, shared_generator: Path, tmp_path: Path) -> None:
-    generate_scene(shared_generator, SceneRequest(32, 32, steps=6, sampler=sampler), tmp_path / "out", Events())
+    request = SceneRequest(32, 32, steps=6, sampler=sampler, sieve=0)
+    generate_scene(shared_generator, request, tmp_path / "out", Events())
     image, mask = read(tmp_path / "out")
     generator = load_generator(shared_generator)
     channels = generator.bands + generator.pipeline.denoiser.mask_channels
@@ -104,7 +107,7 @@ def test_a_network_without_a_view_makes_the_same_however_the_windows_lie(
     monkeypatch.setattr("geosynth.diffusion.canvas._STORED", np.dtype(np.float32))
     found: list[Any] = []
     monkeypatch.setattr(
-        wholescene, "state_rows", lambda *rows: found.append(scenelevels.state_rows(*rows)) or found[-1]
+        scenefiles, "state_rows", lambda *rows: found.append(scenelevels.state_rows(*rows)) or found[-1]
     )
     request = SceneRequest(100, 77, steps=5, sampler=sampler, overlap=overlap)
     generate_scene(shared_generator, request, tmp_path / "out", Events())
@@ -188,11 +191,12 @@ def test_there_is_nothing_to_do_twice(scene: Path, shared_generator: Path) -> No
 
 
 def test_a_scene_smaller_than_a_tile_is_cut_out_of_one(shared_generator: Path, tmp_path: Path) -> None:
-    summary = generate_scene(shared_generator, SceneRequest(9, 20, steps=2), tmp_path / "small", Events())
-    generate_scene(shared_generator, SceneRequest(32, 32, steps=2), tmp_path / "tile", Events())
+    small, tile = (SceneRequest(*size, steps=2, sieve=0) for size in ((9, 20), (32, 32)))  # specks depend on the edge
+    summary = generate_scene(shared_generator, small, tmp_path / "small", Events())
+    generate_scene(shared_generator, tile, tmp_path / "tile", Events())
     assert (summary.height, summary.width) == (9, 20)
-    for small, tile in zip(read(tmp_path / "small"), read(tmp_path / "tile"), strict=True):
-        assert np.array_equal(small, tile[..., :9, :20])
+    for part, whole in zip(read(tmp_path / "small"), read(tmp_path / "tile"), strict=True):
+        assert np.array_equal(part, whole[..., :9, :20])
 
 
 def test_a_map_is_painted_where_it_lies(world_mask: Path, shared_generator: Path, tmp_path: Path) -> None:
@@ -251,6 +255,37 @@ def test_what_a_map_does_not_know_is_made_up(world_mask: Path, shared_generator:
             assert dataset.tags()["GEOSYNTH_SYNTHETIC"] == "both"
     about = json.loads((tmp_path / "out" / "scene.json").read_text(encoding="utf-8"))
     assert about["mask_made"] == pytest.approx((given == 255).mean())
+
+
+@pytest.mark.parametrize("painted", [False, True])
+def test_specks_go_as_from_the_whole_scene(
+    painted: bool, world_mask: Path, shared_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little is looked at together, and never where the map is known."""
+    request = SceneRequest(60, 75, steps=2)
+    fixed = np.zeros((60, 75), bool)
+    if painted:
+        with rasterio.open(world_mask, "r+") as dataset:
+            given = dataset.read(1)
+            given[:, 40:] = 255
+            given[np.random.default_rng(0).random(given.shape) < 0.2] = 255
+            given[20, 20:22] = 1, 6
+            dataset.write(given, 1)
+        request, fixed = SceneRequest(steps=2, masks_from=(str(world_mask),)), given != 255
+    generate_scene(shared_generator, replace(request, sieve=0), tmp_path / "all", Events())
+    monkeypatch.setattr(scenefiles, "_STRIP", 7)
+    monkeypatch.setattr(sieving, "_COLUMNS", 20)
+    generate_scene(shared_generator, replace(request, sieve=4), tmp_path / "few", Events())
+    (image, specked), (same, mask) = read(tmp_path / "all"), read(tmp_path / "few")
+    assert np.array_equal(image, same)
+    assert np.array_equal(mask, sieving.sieved(specked, 4, fixed))
+    assert (mask != specked).any() and (mask == specked)[fixed].all()
+    for folder, tag in (("all", None), ("few", "4")):
+        with rasterio.open(tmp_path / folder / "mask.tif") as dataset:
+            assert dataset.tags().get("GEOSYNTH_SIEVE") == tag
+    about = json.loads((tmp_path / "few" / "scene.json").read_text(encoding="utf-8"))
+    assert about["request"]["sieve"] == 4
+    assert about["class_shares"]["water"] == pytest.approx((mask == 3).mean())
 
 
 def test_polygons_are_painted(shared_generator: Path, tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ def test_a_single_band_of_counts_is_grey(tmp_path: Path) -> None:
     assert {int(pixels.min()), int(pixels.max())} == {0, 255}
 
 
+def test_red_green_and_blue_of_sentinel_2_are_drawn(tmp_path: Path) -> None:
+    bands = tuple(Band(f"B{number:02}", "uint16") for number in range(1, 6))
+    tiles = make_tiles(tmp_path / "sentinel", {"train": 2}, bands=bands)
+    assert stretch_of(tiles).bands == (3, 2, 1)
+
+
 def test_the_stretch_maps_its_ends_to_black_and_white() -> None:
     image = np.array([[[100, 200, 300, 50]]], np.int16)
     valid = np.array([[True, True, True, False]])

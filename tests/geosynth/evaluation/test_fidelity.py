@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from evaluation_tiles import make_pair, make_tiles
 
-from geosynth.evaluation.fidelity import class_shares, copy_check, nearest, presence, shrink, total_variation
+from geosynth.evaluation.fidelity import (
+    CopySearch,
+    class_shares,
+    copy_check,
+    nearest,
+    presence,
+    shrink,
+    total_variation,
+)
 from geosynth.events import Events
+from geosynth.tileset import Tileset
 
 
 def test_class_shares_count_known_pixels(tmp_path: Path) -> None:
@@ -53,6 +62,23 @@ def test_copies_are_found_and_others_are_not(tmp_path: Path) -> None:
     assert fair is not None
     assert fair.distances.min() > 10 * check.distances.max()
     assert fair.order[0] == fair.distances.argmin()
+
+
+def test_real_tiles_are_read_once_for_several_tilesets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = make_pair(tmp_path)
+    copied = make_tiles(tmp_path / "copied", {"train": 8}, synthetic=True, copies=real)
+    read: list[str] = []
+    plain = Tileset.read
+    monkeypatch.setattr(Tileset, "read", lambda tileset, tile: read.append(str(tileset.path)) or plain(tileset, tile))
+    search = CopySearch(real)
+    assert search.check(real, Events()) is None and not read  # nothing generated in it
+    found = [search.check(tileset, Events()) for tileset in (made, copied)]
+    assert read.count(str(real.path)) == len(real.select("train")) + len(real.select("val") or real.select("test"))
+    for tileset, check in zip((made, copied), found, strict=True):
+        alone = copy_check(real, tileset, Events())
+        assert check is not None and alone is not None
+        assert np.array_equal(check.distances, alone.distances) and check.nearest == alone.nearest
+        assert check.threshold == alone.threshold
 
 
 def test_without_held_out_tiles_nearness_is_not_judged(tmp_path: Path) -> None:

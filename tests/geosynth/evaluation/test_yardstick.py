@@ -180,5 +180,23 @@ def test_models_that_do_not_fit_are_refused(real: Tileset, segmenter: Segmenter,
         check_models(other, segmenter, None)
 
 
+def test_tiles_of_synthetic_scenes_are_no_real_ones(segmenter: Segmenter, real: Tileset, tmp_path: Path) -> None:
+    """A tileset cut from a synthetic scene among real ones: its rows say so."""
+    pairs = world_pairs(45)
+    mixed = write_pairs(tmp_path / "mixed", pairs, held_out=15, generated=False)
+    tiles = [
+        replace(tile, image_origin="generated", mask_origin="generated") if number % 3 == 0 else tile
+        for number, tile in enumerate(mixed.tiles)
+    ]
+    mixed.tiles = tuple(tiles)
+    assert common_count(mixed, []) == 10  # five of the fifteen held-out ones are none
+    with pytest.raises(TilesetError, match="0 labelled real training tiles"):
+        common_count(write_pairs(tmp_path / "made", pairs, held_out=15), [])
+    check_models(mixed, segmenter, None)
+    own = replace(segmenter, training={**segmenter.training, "tileset": mixed.spec.id})
+    with pytest.raises(ModelError, match="trained on 10 synthetic pairs"):
+        check_models(mixed, own, None)
+
+
 def test_dimensions_of_fid_grow_with_the_tiles() -> None:
     assert [fid_dimensions(count) for count in (8, 100, 256, 5000)] == [2, 25, 64, 64]
