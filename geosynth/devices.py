@@ -56,6 +56,24 @@ def check_devices(device: str, devices: int, batch: int) -> None:
         raise ModelError(f"a batch of {batch} is too small for {devices} devices", remedy="give a larger --batch")
 
 
+def decided_precision(asked: str, device: str) -> str:
+    """``32`` or ``bf16`` as asked; ``auto`` is bf16 where the device is fast at it.
+
+    Raises:
+        ModelError: it is none of the three.
+    """
+    if asked not in ("auto", "32", "bf16"):
+        raise ModelError(f"no precision '{asked}'", remedy="give auto, 32 or bf16")
+    if asked != "auto":
+        return asked
+    return "bf16" if has_fast_bfloat16(device) else "32"
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """A context in which networks compute in bf16, their weights as they are; none of it for ``precision`` 32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+
+
 @contextmanager
 def cpu_threads(number: int) -> Iterator[None]:
     """Computes with ``number`` CPU threads inside, and with as many as before afterwards."""

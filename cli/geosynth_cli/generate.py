@@ -11,6 +11,7 @@ from geosynth.folders import Rerun
 from geosynth_cli.options import (
     device_option,
     out_option,
+    precision_option,
     rerun_options,
     scheduler_option,
     seed_option,
@@ -107,6 +108,7 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @seed_option
 @device_option
+@precision_option
 @scheduler_option
 @rerun_options
 @session
@@ -138,6 +140,7 @@ def command(
     workers: int | None,
     seed: int,
     device: str,
+    precision: str,
     scheduler: str | None,
     rerun: Rerun,
 ) -> str:
@@ -198,7 +201,9 @@ def command(
             sieve=sieve,
         )
         with events.task("generate"):
-            made = generate_scene(model, wanted, out, events, rerun=rerun, workers=workers, device=device)
+            made = generate_scene(
+                model, wanted, out, events, rerun=rerun, workers=workers, device=device, precision=precision
+            )
         if made.nothing_to_do:
             return f"nothing to do: {out} is complete ({made.width} x {made.height} pixels)"
         return f"{made.width} x {made.height} pixels in {out}\nclasses: {shares_line(made.class_shares)}"
@@ -218,7 +223,15 @@ def command(
     )
     with events.task("generate"):
         summary = generate(
-            model, request, out, events, rerun=rerun, workers=workers, scheduler=scheduler, device=device
+            model,
+            request,
+            out,
+            events,
+            rerun=rerun,
+            workers=workers,
+            scheduler=scheduler,
+            device=device,
+            precision=precision,
         )
     if summary.nothing_to_do:
         return f"nothing to do: {out} is complete ({summary.pairs} pairs)"

@@ -16,6 +16,14 @@ def out_option(what: str) -> Decorator:
 
 
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 where the device is fast at it.",
+)
+
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),

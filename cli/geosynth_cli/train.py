@@ -10,6 +10,7 @@ from geosynth_cli.options import (
     batch_option,
     device_option,
     out_option,
+    precision_option,
     rerun_options,
     seed_option,
     threads_option,
@@ -58,13 +59,7 @@ from geosynth_cli.session import session
 )
 @click.option("--samples-every", type=click.IntRange(1), help="Draw samples into OUT/samples every so many steps.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files into OUT/.geosynth/log/tensorboard.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="auto: bf16 where the device is fast at it.",
-)
+@precision_option
 @click.option(
     "--compile", "compiled", is_flag=True, help="Let torch compile the network: slow start, faster steps on GPUs."
 )

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from geosynth.diffusion.donors import Donors
 from geosynth.diffusion.wanted import draw, weights_for
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN, Legend
-from geosynth.noise import mix_seed
+from geosynth.noise import generator_for, mix_seed
 
 _AT_ONCE = 64
 _OFTEN = 10
@@ -22,8 +23,14 @@ _NEAR, _NEAREST = 0.1, 0.001
 """Shares this much off what is wanted are worth one, as a part of what is wanted, and at least."""
 
 
-def in_turn(count: int, donors: Donors) -> list[int]:
-    """The donor of each of ``count`` samples: one after the other, round and round."""
+def in_turn(count: int, donors: Donors, seed: int) -> list[int]:
+    """The donor of each of ``count`` samples: one after the other, round and round.
+
+    Of more donors than samples some are drawn with ``seed``: the first hundred of a thousand would be of one scene.
+    """
+    if count < len(donors):
+        drawn: list[int] = torch.randperm(len(donors), generator=generator_for("donors", seed)).tolist()
+        return sorted(drawn[:count])
     return [sample % len(donors) for sample in range(count)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geosynth.devices import one_thread
+from geosynth.devices import autocast, one_thread
 from geosynth.diffusion.codes import decode
 from geosynth.diffusion.donors import Donor, Donors
 from geosynth.diffusion.generator import cached_generator
@@ -37,6 +37,7 @@ class MaskBlock:
     request: GenerateRequest
     number: int
     device: str
+    precision: str = "32"
 
     @property
     def name(self) -> str:
@@ -54,13 +55,14 @@ def draw_masks(block: MaskBlock) -> tuple[str, dict[str, Any]]:
         shape = (generator.bands + pipeline.denoiser.mask_channels, side, side)
         numbers = range(block.number * request.block, (block.number + 1) * request.block)
         # Pairs are drawn as ever, with noise of their own; only their masks are kept.
-        _, bits = pipeline(
-            torch.stack([sample_noise(request.seed, -1 - number, shape) for number in numbers]),
-            steps=request.steps,
-            guidance=request.guidance,
-            sampler=request.sampler,
-            generators=[generator_for("ancestral", request.seed, -1 - number) for number in numbers],
-        )
+        with autocast(block.device, block.precision):
+            _, bits = pipeline(
+                torch.stack([sample_noise(request.seed, -1 - number, shape) for number in numbers]),
+                steps=request.steps,
+                guidance=request.guidance,
+                sampler=request.sampler,
+                generators=[generator_for("ancestral", request.seed, -1 - number) for number in numbers],
+            )
     classes, confidence = decode(bits, generator.classes, generator.bit_size)
     legend = generator.spec.legend
     masks = np.stack([sieved(mask, request.sieve) for mask in legend.to_id(classes.numpy())])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosynth.devices import choose_device, kept_machine
+from geosynth.devices import choose_device, decided_precision, kept_machine
 from geosynth.diffusion.choosing import by_shares, in_turn, shares_of
 from geosynth.diffusion.donors import Donors
 from geosynth.diffusion.drawnmasks import POOL, DrawnMasks, MaskBlock, draw_masks
@@ -55,6 +55,7 @@ def generate(
     workers: int | None = 1,
     scheduler: str | None = None,
     device: str = "auto",
+    precision: str = "auto",
 ) -> GenerateSummary:
     """Write a synthetic tileset.
 
@@ -70,6 +71,7 @@ def generate(
         workers: local processes; None takes one a core where that pays, and one on a GPU.
         scheduler: dask scheduler address.
         device: "cpu", "cuda", "mps" or "auto"; kept with the run, because it decides the last bits.
+        precision: "32", "bf16" or "auto": bf16 where the device is fast at it; kept with the run, too.
 
     Raises:
         ModelError: not a generator; it cannot answer what is asked, or has no such sampler.
@@ -77,6 +79,7 @@ def generate(
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
     where = choose_device(device)
+    machine = {"device": where, "precision": decided_precision(precision, where)}
     folder = resolve(model).resolve()
     job = _settled(load_generator(folder), request, events)
     keep_apart(out, folder, *(path for path in (*request.masks_from, *request.images_from) if Path(path).exists()))
@@ -85,12 +88,12 @@ def generate(
     with claim(out, job.asked, rerun) as target:
         if target.complete:
             return _summary(job, Tileset(target.path).tiles, nothing_to_do=True)
-        kept_machine(target, {"device": where}, events)
+        machine = kept_machine(target, machine, events)
         if workers is None:
             # A worker takes seconds to start: not worth it for a handful of pairs.
             workers = 1 if where != "cpu" or job.count <= 2 * job.request.block else os.cpu_count() or 1
         run = partial(run_tasks, events=events, workers=workers, scheduler=scheduler)
-        making = _Making(job, str(folder), where, target, run)
+        making = _Making(job, str(folder), where, machine["precision"], target, run)
         donors = making.chosen(events)
         making.pairs(donors)
         lineage = job.generator.lineage
@@ -125,7 +128,11 @@ class _Job:
     def verify(self) -> None:
         """Raise GeosynthError unless every donor that may be used can be read."""
         if self.given is not None:
-            used = self.given if self.wanted else self.given.part(sorted(set(in_turn(self.count, self.given))))
+            used = (
+                self.given
+                if self.wanted
+                else self.given.part(sorted(set(in_turn(self.count, self.given, self.request.seed))))
+            )
             used.verify()
 
 
@@ -207,11 +214,12 @@ class _Chosen:
 
 @dataclass(frozen=True)
 class _Making:
-    """A job where it is done: generator folder, device, the folder that is written, and what runs its tasks."""
+    """A job where it is done: generator folder, how to compute, the folder that is written, and what runs its tasks."""
 
     job: _Job
     model: str
     device: str
+    precision: str
     target: OutputFolder
     run: Callable[..., Any]
 
@@ -219,7 +227,7 @@ class _Making:
         """The donors of all samples; None for new pairs of which nothing is there yet."""
         job, legend = self.job, self.job.spec.legend
         if not job.wanted:
-            return None if job.given is None else _Chosen(job.given, in_turn(job.count, job.given))
+            return None if job.given is None else _Chosen(job.given, in_turn(job.count, job.given, job.request.seed))
         if job.given is None:
             donors, shares = self._drawn()
         else:
@@ -232,7 +240,7 @@ class _Making:
         folder = str((target.state / _MASKS).resolve())
         request = replace(job.request, guidance=job.drawing)
         blocks = [
-            MaskBlock(self.model, job.generator.hash, folder, request, number, self.device)
+            MaskBlock(self.model, job.generator.hash, folder, request, number, self.device, self.precision)
             for number in range(-(-POOL * job.count // request.block))
         ]
         finished = {name: record for name, record in target.records().items() if "shares" in record}
@@ -250,7 +258,9 @@ class _Making:
         out, finished, size = str(target.path.resolve()), target.records(), job.request.block
         blocks = []
         for number in range(-(-job.count // size)):
-            block = Block(self.model, job.generator.hash, out, job.spec, job.request, number, self.device, None)
+            block = Block(
+                self.model, job.generator.hash, out, job.spec, job.request, number, self.device, None, self.precision
+            )
             if donors is not None:
                 own = [donors.numbers[sample % job.count] for sample in block.samples]
                 block = replace(block, donors=donors.of.part(own))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosynth.devices import one_thread
+from geosynth.devices import autocast, one_thread
 from geosynth.diffusion.codes import decode, encode
 from geosynth.diffusion.completion import completed
 from geosynth.diffusion.donors import Donor, Donors, Side, class_positions
@@ -42,6 +42,7 @@ class Block:
     number: int
     device: str
     donors: Donors | None
+    precision: str = "32"
 
     @property
     def name(self) -> str:
@@ -85,7 +86,8 @@ def _sample(
     shape = (generator.bands + pipeline.denoiser.mask_channels, spec.tile_size, spec.tile_size)
     noise = torch.stack([sample_noise(request.seed, sample, shape) for sample in block.samples])
     given = {} if not donors else {block.donated: _given(block, generator, donors, noise)}
-    made, coded = pipeline(noise, **given, guidance=request.guidance, **_manner(block, "ancestral"))
+    with autocast(block.device, block.precision):
+        made, coded = pipeline(noise, **given, guidance=request.guidance, **_manner(block, "ancestral"))
     classes, confidence = decode(coded, generator.classes, generator.bit_size)
     return made, generator.spec.legend.to_id(classes.numpy()), confidence.numpy()
 
@@ -109,7 +111,8 @@ def _given(block: Block, generator: Generator, donors: Sequence[Donor], noise: T
     known = torch.from_numpy(np.stack([donor.known for donor in donors]))
     if known.all():
         return side
-    side = completed(generator.pipeline, noise, side, known, is_image=is_image, **_manner(block, "completion"))
+    with autocast(block.device, block.precision):
+        side = completed(generator.pipeline, noise, side, known, is_image=is_image, **_manner(block, "completion"))
     if is_image:
         return side
     drawn = decode(side, generator.classes, generator.bit_size)[0].numpy()

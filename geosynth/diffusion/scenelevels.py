@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosynth.devices import cpu_threads
+from geosynth.devices import autocast, cpu_threads
 from geosynth.diffusion.canvas import Canvas, Windows, canvas_noise, runs, shift_at
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.generator import Generator, cached_generator
@@ -44,6 +44,7 @@ class ScenePlan:
         seed, sampler, steps, guidance: as in a request.
         batch: windows a forward pass; a batch of another size rounds differently.
         device: cpu, cuda or mps.
+        precision: 32 or bf16.
     """
 
     model: str
@@ -59,6 +60,7 @@ class ScenePlan:
     guidance: float
     batch: int
     device: str
+    precision: str = "32"
 
     def layout(self, level: int) -> tuple[Windows, Windows]:
         """The rows and the columns of windows at a level."""
@@ -190,15 +192,16 @@ class _Advancing:
         for mask_given in (True, False):
             some = clean == mask_given
             if some.any():
-                answers[some] = guided(
-                    self.pipeline.denoiser,
-                    states[some].to(self.plan.device),
-                    noise[some].to(self.plan.device),
-                    self.noise_level,
-                    False,
-                    mask_given,
-                    guidance=self.plan.guidance,
-                ).cpu()
+                with autocast(self.plan.device, self.plan.precision):
+                    answers[some] = guided(
+                        self.pipeline.denoiser,
+                        states[some].to(self.plan.device),
+                        noise[some].to(self.plan.device),
+                        self.noise_level,
+                        False,
+                        mask_given,
+                        guidance=self.plan.guidance,
+                    ).cpu()
         return iter(answers)
 
     def _step(self, number: int, top: int, bottom: int, answer: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from geosynth.devices import (
     check_devices,
     choose_device,
     cpu_threads,
-    has_fast_bfloat16,
+    decided_precision,
     kept_machine,
 )
 from geosynth.diffusion.batches import labelled_share
@@ -183,7 +183,7 @@ def train_generator(
             "device": where,
             "devices": devices,
             "threads": threads or max(1, torch.get_num_threads() // devices),
-            "precision": precision if precision != "auto" else "bf16" if has_fast_bfloat16(where) else "32",
+            "precision": decided_precision(precision, where),
             "channels_last": where == "cuda",
             "compiled": compiled,
         }

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from geosynth.devices import choose_device, kept_machine
+from geosynth.devices import choose_device, decided_precision, kept_machine
 from geosynth.diffusion.canvas import Canvas, padded
 from geosynth.diffusion.donorwindows import MaskCanvas, known_windows
 from geosynth.diffusion.finddonors import Maps, find_maps
@@ -90,6 +90,7 @@ def generate_scene(
     rerun: Rerun = "refuse",
     workers: int | None = 1,
     device: str = "auto",
+    precision: str = "auto",
 ) -> SceneSummary:
     """Write ``image.tif`` and ``mask.tif``, one seamless pair, as cloud-optimised GeoTIFFs.
 
@@ -106,6 +107,7 @@ def generate_scene(
         rerun: rules for an existing output; finished rows of windows are not computed again.
         workers: local processes, each with one thread; None takes one a core where that pays, and one on a GPU.
         device: "cpu", "cuda", "mps" or "auto"; kept with the run, because it decides the last bits.
+        precision: "32", "bf16" or "auto": bf16 where the device is fast at it; kept with the run, too.
 
     Raises:
         ModelError: not a generator; it cannot answer what is asked; no size is given, or two are.
@@ -114,6 +116,7 @@ def generate_scene(
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
     where = choose_device(device)
+    machine = {"device": where, "precision": decided_precision(precision, where)}
     folder = resolve(model).resolve()
     job = _settled(load_generator(folder), str(folder), request, Path(out), where, events)
     written = rerun == "resume" and _WRITTEN in OutputFolder(Path(out), complete=False).records()
@@ -122,7 +125,8 @@ def generate_scene(
     with gdal_session(), claim(out, job.request, rerun) as target:
         if target.complete:
             return _summary(target.path, nothing_to_do=True)
-        kept_machine(target, {"device": where}, events)
+        kept = kept_machine(target, machine, events)
+        job = replace(job, plan=replace(job.plan, precision=kept["precision"]))
         if _WRITTEN not in target.records():
             _compute(job, target, events, workers)
             write_scene(job, target, events)

@@ -242,7 +242,7 @@ def test_a_damaged_donor_is_found_before_anything_is_written(
 ) -> None:
     tile = Tileset(world_tileset).select("train")[1]
     (world_tileset / tile.mask).write_bytes(b"")
-    request = GenerateRequest(3, steps=1, masks_from=(str(world_tileset),))
+    request = GenerateRequest(steps=1, masks_from=(str(world_tileset),))
     with pytest.raises(TilesetError, match=f"{tile.id}.*damaged"):
         generate(shared_generator, request, tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()
@@ -254,3 +254,30 @@ def test_donors_that_do_not_fit(shared_generator: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tiles of 16 px.*makes 32 px"):
         generate(shared_generator, request, tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()
+
+
+def test_fewer_pairs_than_donors_are_for_donors_from_all_over(
+    shared_generator: Path, shared_world_tileset: Path, tmp_path: Path
+) -> None:
+    train = [tile.id for tile in Tileset(shared_world_tileset).select("train", labelled=True)]
+    drawn = []
+    for seed in range(8):
+        request = GenerateRequest(2, seed=seed, steps=1, block=2, masks_from=(str(shared_world_tileset),))
+        generate(shared_generator, request, tmp_path / str(seed), Events())
+        parents = [tile.parent_id for tile in Tileset(tmp_path / str(seed)).tiles]
+        assert parents == sorted(set(parents), key=train.index)  # each once, in the order of the index
+        drawn += parents
+    assert len(set(drawn)) > 4
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_the_precision_is_kept_with_the_run(shared_generator: Path, tmp_path: Path, precision: str) -> None:
+    out, answers = tmp_path / "out", iter([None, None])
+    with pytest.raises(Cancelled):
+        generate(shared_generator, FIVE, out, Events(stop=[lambda: next(answers, "enough")]), precision=precision)
+    other = "32" if precision == "bf16" else "bf16"
+    generate(shared_generator, FIVE, out, Events(), rerun="resume", precision=other)
+    generate(shared_generator, FIVE, tmp_path / "whole", Events(), precision=precision)
+    assert hashes(out) == hashes(tmp_path / "whole")
+    generate(shared_generator, FIVE, tmp_path / "other", Events(), precision=other)
+    assert hashes(tmp_path / "other") != hashes(out)

@@ -26,7 +26,7 @@ PAIRS = GenerateRequest(3, steps=2, block=2, guidance=1.0)
 def both(generator: Path, request: GenerateRequest, folder: Path) -> tuple[Tileset, Tileset]:
     """The pairs of a request with and without their specks."""
     for name, sieve in (("all", 0), ("few", 5)):
-        generate(generator, replace(request, sieve=sieve), folder / name, Events())
+        generate(generator, replace(request, sieve=sieve), folder / name, Events(), precision="32")
     return Tileset(folder / "all"), Tileset(folder / "few")
 
 
