@@ -43,13 +43,13 @@ class Network:
         return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
 
 
-STEPS, DUBAI_STEPS = 4000, 3000
+STEPS, DUBAI_STEPS = 3000, 4000
 NETWORKS = {
     Network(): STEPS,
-    Network(attention=(False, False, False)): 4600,
-    Network(attention=(False, True, True)): 3000,
-    Network(patch=1): 1100,
-    Network(patch=4, widths=(64, 96), attention=(False, True)): 9000,
+    Network(attention=(False, False, False)): 3450,
+    Network(attention=(False, True, True)): 2250,
+    Network(patch=1): 825,
+    Network(patch=4, widths=(64, 96), attention=(False, True)): 6750,
 }
 """Networks and the steps they get, so that all train equally long."""
 
@@ -67,6 +67,7 @@ class Run:
     labels: float = 1.0
     unlabelled: bool = False
     network: Network = Network()
+    rate: float = Plan.learning_rate
 
     @property
     def name(self) -> str:
@@ -76,7 +77,8 @@ class Run:
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
         bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("-c" if self.shortcut else "")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
-        return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}-s{self.seed}"
+        rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
+        return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}{rate}-s{self.seed}"
 
 
 class Unlabelled:
@@ -122,12 +124,13 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
         bit_size=run.bits,
         shortcut=run.shortcut,
     )
-    plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe)
+    plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe, learning_rate=run.rate)
     pairs = Unlabelled(TilesetDataset(known, values), keeps)
     task = DiffusionTask(network, pairs, TilesetDataset(other, values), scale, len(spec.legend), plan, keeps)
     fit(task, {}, work / "state" / run.name, Events(), [], steps=plan.steps, precision="bf16", clip=plan.clip)
     with claim(out, {"run": run.name}, "overwrite") as folder:
         training = {"recipe": run.recipe, "steps": run.steps, "batch": plan.batch, "seed": run.seed}
+        training |= dict(zip(("val_loss_image", "val_loss_mask"), task.held_out_loss(), strict=True))
         save_generator(folder, task.average, spec, scale, training, Lineage(), process=recipe.process)
         folder.finish()
     return out

@@ -9,7 +9,8 @@ from typing import Literal
 from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
 from geosynth.diffusion.train import TrainRequest, train_generator
 from geosynth.errors import OutputError, TilesetError
-from geosynth.evaluation.experiment import ExperimentPlan, standard_arms
+from geosynth.evaluation.arms import standard_arms
+from geosynth.evaluation.experiment import ExperimentPlan
 from geosynth.evaluation.study import evaluate
 from geosynth.events import Events
 from geosynth.folders import Rerun, claim
@@ -131,7 +132,7 @@ def run_demo(
         vectorize(classes, polygons, events, min_area=4, overwrite=True)
     with events.task("7/7 evaluate"):
         experiment = ExperimentPlan(
-            arms=standard_arms({"synthetic": synthetic}),
+            arms=standard_arms({"synthetic": synthetic}, size.ratio),
             seeds=tuple(range(size.seeds)),
             steps=size.evaluate_steps,
         )

@@ -82,6 +82,23 @@ class Lineage:
             if share > TOUCH or tile.image_sha256[:_KEY] in keys
         ]
 
+    def labels_beyond(self, tiles: Iterable[Tile], crs: str) -> list[Seen]:
+        """What was seen with labels outside ``tiles`` (in CRS ``crs``): no image of theirs, and not on their ground.
+
+        The ground of a place is that of ``tiles`` when all but 1 % of it is; tiles that overlap add up.
+        """
+        allowed = [Seen(tile.image_sha256[:_KEY], tile.scene, crs, tile.geometry.bounds, True) for tile in tiles]
+        keys = {entry.key for entry in allowed}
+        beyond = []
+        for name in sorted({entry.crs for entry in self.seen}):
+            asked = [e for e in self.seen if e.crs == name and e.labelled and e.key not in keys]
+            if asked and allowed:
+                outlines: Shapes = shapely.box(*np.array([entry.bounds for entry in asked]).T)
+                shares = _shares(outlines, [entry.scene for entry in asked], name, allowed, crs)
+                asked = [entry for entry, share in zip(asked, shares, strict=True) if share < 1 - TOUCH]
+            beyond += asked
+        return beyond
+
     def to_json(self) -> list[list[Any]]:
         return [[entry.key, entry.scene, entry.crs, list(entry.bounds), entry.labelled] for entry in self.seen]
 

@@ -7,7 +7,7 @@ pure functions of (seed, step), so a resumed run is the same run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,13 @@ def mix(real: Sequence[Pair], synthetic: Sequence[Pair], ratio: float | None, se
     return [pair for pair in real if pair.tile.labelled] + draw_synthetic(real, synthetic, ratio, seed)
 
 
+def class_shares(pairs: Sequence[Pair]) -> NDArray[np.float64]:
+    """Shares of the classes in the known pixels of all pairs, float64 (K,) in legend order; zeros if there are none."""
+    counts = np.sum([pair.tile.class_fractions for pair in pairs], axis=0, dtype=np.float64)
+    shares: NDArray[np.float64] = counts / (counts.sum() or 1.0)
+    return shares
+
+
 class TilesetDataset(NonGeoDataset):
     """Pairs of one or more tilesets as normalised samples.
 
@@ -175,12 +182,19 @@ class TilesetDataset(NonGeoDataset):
         return {"image": self.normalisation(image, valid), "mask": torch.from_numpy(mask.astype(np.int64))}
 
     def gather(self, indices: Sequence[int], turns: Sequence[int]) -> dict[str, Tensor]:
-        """The samples ``indices`` turned by ``turns`` (0..7, see ``turn``) as a batch: image (B, C, H, W), mask."""
+        """The samples ``indices`` turned by ``turns`` (0..7, see ``turn``) as a batch.
+
+        ``image`` (B, C, H, W) and ``mask`` as one sample has them, ``valid`` bool (B, H, W): where there is data.
+        """
         raw = [self.raw(index) for index in indices]
         images, valid, masks = (
             np.stack([turn(entry[part], which) for entry, which in zip(raw, turns, strict=True)]) for part in range(3)
         )
-        return {"image": self.normalisation(images, valid), "mask": torch.from_numpy(masks.astype(np.int64))}
+        return {
+            "image": self.normalisation(images, valid),
+            "mask": torch.from_numpy(masks.astype(np.int64)),
+            "valid": torch.from_numpy(valid),
+        }
 
     def _read(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
         pair = self.pairs[index]
@@ -195,35 +209,80 @@ def turn(array: NDArray[Any], which: int) -> NDArray[Any]:
     return turned[..., ::-1] if which >= 4 else turned
 
 
-def training_batch(dataset: TilesetDataset, *, batch: int, seed: int, step: int) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training: the ``steps`` of the run whose batches are drawn from ``pairs``, positions in a dataset."""
+
+    steps: range
+    pairs: range
+
+
+def phases(real: int, synthetic: int, steps: int, pretrain: float) -> tuple[Phase, ...]:
+    """The phases of a training on ``real`` pairs and, after them in the dataset, ``synthetic`` ones.
+
+    With ``pretrain`` 0 there is one, on all of them; else that share of the steps sees the synthetic pairs alone, and
+    the rest the real ones alone. The number of steps is the same either way.
+    """
+    if not pretrain:
+        return (Phase(range(steps), range(real + synthetic)),)
+    first = min(max(1, round(steps * pretrain)), steps - 1)
+    return Phase(range(first), range(real, real + synthetic)), Phase(range(first, steps), range(real))
+
+
+Augment = Callable[[TilesetDataset, range, dict[str, Tensor], int], dict[str, Tensor]]
+"""Changes a batch at random: (dataset, its pairs in use, batch as ``gather`` gives it, step) to a batch.
+
+A pure function of them: what is drawn depends on the step alone.
+"""
+
+
+def training_batch(
+    dataset: TilesetDataset, *, batch: int, seed: int, step: int, phase: Phase | None = None, turns: bool = True
+) -> dict[str, Tensor]:
     """The batch of one step: a pure function of (seed, step).
 
-    The stream of indices is one shuffled pass over the dataset after another, so all pairs are seen equally often;
-    every pair is flipped and turned at random, image and mask together.
+    The stream of indices is one shuffled pass over the pairs of the phase after another, so all are seen equally often;
+    with ``turns`` every pair is flipped and turned at random, image and mask together.
     """
-    count = len(dataset)
-    positions = range(step * batch, (step + 1) * batch)
+    pairs, first = (phase.pairs, phase.steps.start) if phase else (range(len(dataset)), 0)
+    count = len(pairs)
+    positions = range((step - first) * batch, (step - first + 1) * batch)
     orders = {
         epoch: torch.randperm(count, generator=generator_for("segment-order", seed, epoch)).tolist()
         for epoch in range(positions[0] // count, positions[-1] // count + 1)
     }
-    indices = [orders[position // count][position % count] for position in positions]
-    turns = torch.randint(8, (batch,), generator=generator_for("segment", seed, step)).tolist()
-    return dataset.gather(indices, turns)
+    indices = [pairs[orders[position // count][position % count]] for position in positions]
+    drawn = torch.randint(8, (batch,), generator=generator_for("segment", seed, step)).tolist()
+    return dataset.gather(indices, drawn if turns else [0] * batch)
 
 
 class StepBatches(IterableDataset[dict[str, Tensor]]):
-    """The training batches of steps ``start``, ``start + 1``, … ``stop - 1``.
+    """The training batches from step ``start`` to the end of the last phase.
 
     Without a length on purpose: Lightning, resuming inside an epoch, would count the batches it did not draw.
     """
 
-    def __init__(self, dataset: TilesetDataset, *, batch: int, seed: int, start: int, stop: int) -> None:
-        self.dataset, self.batch, self.seed, self.steps = dataset, batch, seed, range(start, stop)
+    def __init__(
+        self,
+        dataset: TilesetDataset,
+        *,
+        batch: int,
+        seed: int,
+        start: int,
+        phases: Sequence[Phase],
+        turns: bool = True,
+        augment: Augment | None = None,
+    ) -> None:
+        self.dataset, self.batch, self.seed, self.start = dataset, batch, seed, start
+        self.phases, self.turns, self.augment = tuple(phases), turns, augment
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for step in self.steps:
-            yield training_batch(self.dataset, batch=self.batch, seed=self.seed, step=step)
+        for phase in self.phases:
+            for step in phase.steps[max(0, self.start - phase.steps.start) :]:
+                drawn = training_batch(
+                    self.dataset, batch=self.batch, seed=self.seed, step=step, phase=phase, turns=self.turns
+                )
+                yield drawn if self.augment is None else self.augment(self.dataset, phase.pairs, drawn, step)
 
 
 class TilesetDataModule(NonGeoDataModule):
@@ -240,6 +299,9 @@ class TilesetDataModule(NonGeoDataModule):
         batch_size: pairs a batch.
         steps: batches the training loader gives.
         seed: chooses pairs, their order and their turns.
+        pretrain: share of the steps that see the synthetic pairs alone, before the real ones alone; 0: all together.
+        turns: whether training pairs are flipped and turned at random.
+        augment: changes training batches further.
         in_memory: see ``TilesetDataset``.
         events: asked, while pixels are read, whether to stop.
 
@@ -257,6 +319,9 @@ class TilesetDataModule(NonGeoDataModule):
         batch_size: int = 16,
         steps: int = 1000,
         seed: int = 0,
+        pretrain: float = 0.0,
+        turns: bool = True,
+        augment: Augment | None = None,
         in_memory: bool | None = None,
         events: Events | None = None,
     ) -> None:
@@ -265,7 +330,7 @@ class TilesetDataModule(NonGeoDataModule):
         self.val_dataset: TilesetDataset | None = None
         self.test_dataset: TilesetDataset | None = None
         self.tileset, self.synthetic = tileset, tuple(synthetic)
-        self.steps, self.seed, self.in_memory, self.events = steps, seed, in_memory, events
+        self.seed, self.turns, self.augment, self.in_memory, self.events = seed, turns, augment, in_memory, events
         self.normalisation = Normalisation.of(tileset.statistics)
         for other in self.synthetic:
             check_compatible(tileset, other)
@@ -279,6 +344,15 @@ class TilesetDataModule(NonGeoDataModule):
                 where=tileset.path,
                 remedy="give a tileset whose training split has labels, or a synthetic tileset",
             )
+        self.real_pairs = sum(pair.tileset is tileset for pair in self.training_pairs)
+        made = len(self.training_pairs) - self.real_pairs
+        if pretrain and not (self.real_pairs and made):
+            raise TilesetError(
+                f"{self.real_pairs} real and {made} synthetic training pairs, but pretraining needs both",
+                where=tileset.path,
+                remedy="give real tiles with labels and --synthetic TILES, or leave out --pretrain",
+            )
+        self.phases = phases(self.real_pairs, made, steps, pretrain)
 
     def setup(self, stage: str) -> None:
         """Read the pixels of a stage: fit (train and val), validate or test."""
@@ -293,7 +367,15 @@ class TilesetDataModule(NonGeoDataModule):
         """Batches from the trainer's present step on."""
         assert self.train_dataset is not None, "setup('fit') comes first"
         start = self.trainer.global_step if self.trainer else 0
-        batches = StepBatches(self.train_dataset, batch=self.batch_size, seed=self.seed, start=start, stop=self.steps)
+        batches = StepBatches(
+            self.train_dataset,
+            batch=self.batch_size,
+            seed=self.seed,
+            start=start,
+            phases=self.phases,
+            turns=self.turns,
+            augment=self.augment,
+        )
         return DataLoader(batches, batch_size=None)
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:

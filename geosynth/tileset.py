@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -123,14 +123,34 @@ class Tile:
     filter: str
     image_sha256: str
     mask_sha256: str
+    unfiltered_sha256: str = ""
 
     @property
     def labelled(self) -> bool:
         """Whether any pixel has a known class."""
         return self.unknown_fraction < 1
 
+    @property
+    def rejected(self) -> bool:
+        """Whether a person or a filter rejected the pair: whoever trains or measures leaves it out."""
+        return "rejected" in (self.review, self.filter)
 
-COLUMNS = tuple(field.name for field in fields(Tile))
+    @property
+    def original_mask(self) -> str:
+        """Relative path of the mask as it was made, which a filter leaves alone."""
+        return f"masks/{self.id}.tif" if self.unfiltered_sha256 else self.mask
+
+    @property
+    def original_mask_sha256(self) -> str:
+        """Hash of ``original_mask``."""
+        return self.unfiltered_sha256 or self.mask_sha256
+
+
+COLUMNS = tuple(field.name for field in fields(Tile) if field.default is MISSING)
+"""What every index has."""
+
+OPTIONAL = tuple(field.name for field in fields(Tile) if field.default is not MISSING)
+"""Columns that are there only where a row has something to say in them."""
 
 
 class Tileset:
@@ -175,7 +195,8 @@ class Tileset:
             raise TilesetError(
                 f"cannot be read as an index ({str(error)[:120]})", where=path, remedy="make the tileset again"
             ) from None
-        return tuple(_tile(record) for record in table[list(COLUMNS)].to_dict("records"))
+        present = [name for name in (*COLUMNS, *OPTIONAL) if name in table.columns]
+        return tuple(_tile(record) for record in table[present].to_dict("records"))
 
     def select(self, split: Split | None = None, labelled: bool | None = None) -> tuple[Tile, ...]:
         """Rows of a split, and with or without labels; never those a reviewer or a filter rejected."""
@@ -184,8 +205,7 @@ class Tileset:
             for tile in self.tiles
             if (split is None or tile.split == split)
             and (labelled is None or tile.labelled == labelled)
-            and tile.review != "rejected"
-            and tile.filter != "rejected"
+            and not tile.rejected
         )
 
     def identity(self) -> dict[str, str]:
@@ -261,12 +281,14 @@ def class_fractions(mask: NDArray[np.uint8], legend: Legend) -> tuple[tuple[floa
 
 
 def to_frame(tiles: Sequence[Tile], crs: CRS) -> Any:
-    """The rows as a GeoDataFrame with fixed column order and types."""
+    """The rows as a GeoDataFrame with fixed column order and types; optional columns where a row fills them."""
     import geopandas
     import pandas
+
+    columns = [*COLUMNS, *(name for name in OPTIONAL if any(getattr(tile, name) for tile in tiles))]
 
     records = [
         asdict(tile) | {"geometry": tile.geometry, "class_fractions": list(tile.class_fractions)} for tile in tiles
     ]
-    frame = pandas.DataFrame.from_records(records, columns=list(COLUMNS))
+    frame = pandas.DataFrame.from_records(records, columns=columns)
     return geopandas.GeoDataFrame(frame, geometry="geometry", crs=crs.to_wkt())

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import from_wkt
 
+from geosynth.descriptions import DESCRIPTIONS
 from geosynth.folders import STATE, OutputFolder, write_together, write_whole
 from geosynth.grid import Grid
 from geosynth.legend import raster_style
 from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage
 from geosynth.rasters import image_bytes, mask_bytes
-from geosynth.tileset import FORMAT, INDEX, BandStatistics, Tile, TileSpec, class_fractions, to_frame
+from geosynth.tileset import FORMAT, INDEX, BandStatistics, Tile, Tileset, TileSpec, class_fractions, to_frame
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC digital source type of media made by a trained model."""
@@ -150,7 +151,8 @@ def compact(out: OutputFolder, spec: TileSpec, lineage: Lineage | None = None) -
     records = [row for record in out.records().values() for row in record["tiles"]]
     records.sort(key=lambda row: row["id"])
     statistics = _statistics([row["sums"] for row in records if row["split"] == "train"], len(spec.bands))
-    tiles = tuple(_row(record) for record in records)
+    verdicts = _verdicts(out.path)
+    tiles = tuple(_judged(_row(record), verdicts) for record in records)
     if lineage is not None:  # before the index, which makes the folder a tileset: none without its lineage
         out.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
     write_index(out.path, out.temporary, spec, tiles, statistics)
@@ -162,17 +164,54 @@ def write_index(
     folder: Path, temporary: Path, spec: TileSpec, tiles: Sequence[Tile], statistics: Sequence[BandStatistics]
 ) -> None:
     """Write index, GeoPackage view, style and mosaics; ``tileset.json`` last, because it makes the folder a tileset."""
-    frame = to_frame(tiles, spec.crs)
-    buffer = BytesIO()
-    frame.to_parquet(buffer, compression="zstd", index=False)
-    write_whole(folder / INDEX, buffer.getvalue(), temporary)
-    write_whole(folder / "index.gpkg", _geopackage(frame, temporary), temporary)
+    for name, content in _views(spec, tiles, temporary):
+        write_whole(folder / name, content, temporary)
     write_whole(folder / "legend.qml", raster_style(spec.legend), temporary)
     write_whole(folder / "masks.qml", raster_style(spec.legend), temporary)  # QGIS finds it beside masks.vrt
     write_whole(folder / "images.vrt", mosaic(spec, tiles, "image"), temporary)
-    write_whole(folder / "masks.vrt", mosaic(spec, tiles, "mask"), temporary)
     meta = {"format": FORMAT, **spec.to_json(), "statistics": [asdict(entry) for entry in statistics]}
     write_whole(folder / "tileset.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n", temporary)
+
+
+def rewrite_index(tileset: Tileset, temporary: Path, tiles: Sequence[Tile]) -> None:
+    """Replace the rows of a complete tileset, whose images stay as they are; the index last, because it is what counts.
+
+    Args:
+        tileset: taken with ``revision.revise``.
+        temporary: scratch space on the same file system.
+        tiles: all rows, sorted by id.
+    """
+    views = _views(tileset.spec, tiles, temporary)
+    write_together(((tileset.path / name, content) for name, content in views), temporary)
+
+
+def _views(spec: TileSpec, tiles: Sequence[Tile], temporary: Path) -> list[tuple[str, bytes]]:
+    """What depends on verdicts and masks."""
+    frame = to_frame(tiles, spec.crs)
+    buffer = BytesIO()
+    frame.to_parquet(buffer, compression="zstd", index=False)
+    return [
+        ("index.gpkg", _geopackage(frame, temporary)),
+        ("masks.vrt", mosaic(spec, tiles, "mask").encode()),
+        (INDEX, buffer.getvalue()),
+    ]
+
+
+def _verdicts(folder: Path) -> dict[str, Tile]:
+    """Rows of the tileset that is already there (tiles are added to it) with something a person or a filter said."""
+    if not (folder / DESCRIPTIONS["tileset"]).is_file():
+        return {}
+    return {tile.id: tile for tile in Tileset(folder).tiles if tile.review != "unseen" or tile.filter}
+
+
+def _judged(tile: Tile, verdicts: Mapping[str, Tile]) -> Tile:
+    """A row as its journal says it, with the verdicts on it."""
+    earlier = verdicts.get(tile.id)
+    same = earlier is not None and (earlier.image_sha256, earlier.original_mask_sha256) == (
+        tile.image_sha256,
+        tile.mask_sha256,
+    )
+    return earlier if earlier is not None and same else tile
 
 
 def _row(record: dict[str, Any]) -> Tile:

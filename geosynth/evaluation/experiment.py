@@ -1,53 +1,34 @@
 """The experiment: the same segmenter trained on different mixtures of real and synthetic tiles, tested on real ones.
 
-Every arm gets the same network, the same number of optimiser steps and the same seeds; only the training tiles differ.
-An arm whose synthetic tiles come from something that saw the test place is refused before anything is trained.
+Every arm gets the same network, the same number of optimiser steps and the same seeds; only the training tiles (or
+how they are shown) differ. What would be unfair is refused before anything is trained.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosynth.devices import choose_device, cpu_threads
-from geosynth.errors import GeosynthError, TilesetError
-from geosynth.evaluation.fairness import check_leak
-from geosynth.events import Events
-from geosynth.folders import OutputFolder
-from geosynth.samples import TilesetDataModule, check_compatible
-from geosynth.segmentation.metrics import confusion, scores
-from geosynth.segmentation.networks import build_network
-from geosynth.segmentation.segmenter import load_segmenter
-from geosynth.segmentation.training import SegmenterPlan, train_segmenter
+from geosynth.diffusion.generator import resolve
+from geosynth.evaluation.arms import NEEDS_TEACHER, Arm, headline_arm, reference_arm, slug
+from geosynth.evaluation.seeds import Seeds, layout
+from geosynth.segmentation.metrics import scores
+from geosynth.segmentation.training import SegmenterPlan
 from geosynth.tileset import Tileset
-
-REAL = "real"
-"""Name of the arm the others are compared with."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One mixture of training tiles: ``real`` ones or not, and ``synthetic`` tilesets.
-
-    ``ratio`` is synthetic pairs per labelled real training pair; None takes all there are.
-    """
-
-    name: str
-    synthetic: tuple[Path, ...] = ()
-    ratio: float | None = None
-    real: bool = True
 
 
 @dataclass(frozen=True)
 class ExperimentPlan:
-    """What is compared, and how each arm is trained; the same for all arms, so that only the tiles differ."""
+    """What is compared, and how each arm is trained; the same for all arms, so that only the tiles differ.
+
+    ``seeds`` number the rows of the seed table (see ``seeds.layout``) that the reference and the headline arm run;
+    other arms run the first ``other_seeds`` of them (None: all).
+    """
 
     arms: tuple[Arm, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -56,45 +37,70 @@ class ExperimentPlan:
     encoder: str = "resnet18"
     batch: int = 16
     learning_rate: float = 1e-3
+    other_seeds: int | None = None
+
+    def rows(self, arm: Arm, subsets: int) -> tuple[Seeds, ...]:
+        """The rows of the seed table that an arm runs."""
+        table = layout(self.seeds, subsets)
+        first = (reference_arm(self.arms), headline_arm(self.arms))
+        return table if arm in first else table[: self.other_seeds]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one run gives: counts of test pixels int64 (K, K), rows truth; and how many pairs it learned from."""
+    """What one run gives: counts of test pixels by block of test tiles, and how many pairs it learned from.
 
-    confusion: NDArray[np.int64]
+    ``confusions`` is int64 (G, K, K), rows truth; ``groups`` names the blocks, see ``subset.area_of``.
+    """
+
+    groups: tuple[str, ...]
+    confusions: NDArray[np.int64]
     real_pairs: int
     synthetic_pairs: int
+
+
+Matrix = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class RunResult:
     """One trained and tested segmenter.
 
-    ``confusion`` counts test pixels, rows truth. ``iou`` (0..1, legend order) is None for classes the test tiles do not
-    show. The means are over the classes they do show, so that they are means of the same classes in every run.
+    ``seed`` is the number of its row, by which runs of different arms are paired; ``subset``, ``generator`` (position
+    in the arm's ``synthetic``, -1 for none) and ``initialisation`` are what that row means. ``confusions`` counts test
+    pixels of each of ``groups`` (blocks of test tiles, the same in all runs), rows truth. ``iou`` (0..1, legend order)
+    is None for classes the test tiles do not show. The means are over the classes they do show, so that they are means
+    of the same classes in every run.
     """
 
     arm: str
     seed: int
+    subset: int
+    generator: int
+    initialisation: int
     real_pairs: int
     synthetic_pairs: int
-    confusion: tuple[tuple[int, ...], ...]
+    groups: tuple[str, ...]
+    confusions: tuple[Matrix, ...]
     mean_iou: float
     mean_f1: float
     iou: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, arm: str, seed: int, trial: Trial) -> RunResult:
+    def of(cls, arm: str, seeds: Seeds, trial: Trial) -> RunResult:
         """The scores of a trial."""
-        found = scores(trial.confusion)
+        found = scores(trial.confusions.sum(0))
         there = [k for k, pixels in enumerate(found.pixels) if pixels]
         return cls(
             arm,
-            seed,
+            seeds.number,
+            seeds.subset,
+            seeds.generator,
+            seeds.initialisation,
             trial.real_pairs,
             trial.synthetic_pairs,
-            tuple(tuple(row) for row in trial.confusion.tolist()),
+            trial.groups,
+            _nested(trial.confusions.tolist()),
             float(np.mean([found.iou[k] for k in there])),
             float(np.mean([found.f1[k] for k in there])),
             tuple(found.iou[k] if k in there else None for k in range(len(found.iou))),
@@ -103,140 +109,87 @@ class RunResult:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> RunResult:
         """From what ``dataclasses.asdict`` made of one, through JSON."""
-        rows = tuple(tuple(row) for row in content["confusion"])
-        return cls(**{**content, "confusion": rows, "iou": tuple(content["iou"])})
+        lists = {name: _nested(content[name]) for name in ("groups", "confusions", "iou")}
+        return cls(**{**content, **lists})
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Counts of test pixels int64 (G, K, K) by block, rows truth."""
+        return np.array(self.confusions, np.int64)
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts of all test pixels int64 (K, K), rows truth."""
+        total: NDArray[np.int64] = self.counts.sum(0)
+        return total
 
 
-Run = Callable[[Arm, int, Path, Events], Trial]
-"""Trains one arm with one seed into a folder, and tests it on the real test tiles."""
+def _nested(values: Any) -> Any:
+    return tuple(_nested(value) for value in values) if isinstance(values, (list, tuple)) else values
 
 
-def standard_arms(synthetic: Mapping[str, Path], ratio: float | None = None) -> tuple[Arm, ...]:
-    """Real only; and for each named synthetic tileset: it alone, and real and it together at ``ratio``."""
-    arms = [Arm(REAL)]
-    for name, path in synthetic.items():
-        arms += [Arm(name, (Path(path),), None, real=False), Arm(f"{REAL} + {name}", (Path(path),), ratio)]
-    return tuple(arms)
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to be done by any process: everything it needs, by path.
 
-
-def check(tiles: Tileset, plan: ExperimentPlan, events: Events) -> None:
-    """Refuse what cannot be run or would be unfair, before anything is written or trained.
-
-    Raises:
-        GeosynthError: no arms, names or seeds used twice, or an arm with nothing to learn from.
-        TilesetError: no labelled test or training tiles where something is to be trained, or a synthetic tileset that
-            does not fit the real one.
-        LeakError: something behind an arm's synthetic tiles saw test tiles. (A plan without seeds compares no scores;
-            its report says so.)
+    ``real`` is the label subset of its row, ``synthetic`` the tileset (or generator) of its row, if any. ``folder`` is
+    its own to write into; ``teacher`` is the folder of the segmenter that the reference arm trained with the same row.
     """
-    slugs = [slug(arm.name) for arm in plan.arms]
-    if not plan.arms:
-        raise GeosynthError("an experiment needs at least one arm")
-    if len(set(slugs)) < len(slugs) or len(set(plan.seeds)) < len(plan.seeds) or "" in slugs:
-        raise GeosynthError("each arm needs a name of its own and each seed may be given once", remedy="rename an arm")
-    if plan.seeds and not tiles.select("test", labelled=True):
-        raise TilesetError(
-            "has no labelled tiles in split=test", where=tiles.path, remedy="tile again with a test part (--split)"
-        )
-    checked = set[Path]()
+
+    arm: Arm
+    seeds: Seeds
+    real: Path
+    synthetic: Path | None
+    folder: Path
+    teacher: Path | None
+
+    @property
+    def name(self) -> str:
+        """Of its record and its folder."""
+        return run_name(self.arm, self.seeds.number)
+
+
+def run_name(arm: Arm, number: int) -> str:
+    """The name of the run of an arm with row ``number``: of its record, and of its folder."""
+    return f"{slug(arm.name)}-s{number}"
+
+
+Fitting = Mapping[Path, tuple[int, ...]]
+"""Positions of the label subsets that each synthetic tileset (or generator) may be compared on."""
+
+
+def jobs(subsets: Sequence[Tileset], plan: ExperimentPlan, fitting: Fitting, runs: Path) -> dict[tuple[str, int], Job]:
+    """Every run of a plan by arm and row number, in the order of arms, then rows; ``runs`` is where they may write."""
+    reference = reference_arm(plan.arms)
+    found = {}
     for arm in plan.arms:
-        if plan.seeds and arm.real and not tiles.select("train", labelled=True):
-            raise TilesetError("has no labelled tiles in split=train", where=tiles.path, remedy="label some tiles")
-        if not arm.real and not arm.synthetic:
-            raise GeosynthError(f"arm '{arm.name}' has no tiles to learn from", remedy="give it synthetic tiles")
-        for path in arm.synthetic:
-            if path not in checked:
-                synthetic = Tileset(path)
-                check_compatible(tiles, synthetic)
-                if plan.seeds:
-                    check_leak(tiles, synthetic, arm.name, events)
-                checked.add(path)
+        for row in plan.rows(arm, len(subsets)):
+            own = [n for n, path in enumerate(arm.synthetic) if row.subset in fitting[path]]
+            generator = own[row.generator % len(own)] if own else -1
+            teacher = None
+            if arm.source in NEEDS_TEACHER and reference is not None:
+                teacher = runs / run_name(reference, row.number)
+            found[arm.name, row.number] = Job(
+                arm,
+                replace(row, generator=generator),
+                subsets[row.subset].path.absolute(),
+                resolve(arm.synthetic[generator]).absolute() if own else None,
+                runs / run_name(arm, row.number),
+                teacher,
+            )
+    return found
 
 
-def check_training(real: Tileset, plan: ExperimentPlan, device: str = "auto") -> None:
-    """Refuse arms that ``segmenter_run`` could not train, so that the last one does not fail after hours.
-
-    Raises:
-        ModelError: a number of the plan is out of range; no such network or device.
-        TilesetError: an arm has too few tiles for its ratio.
-    """
-    choose_device(device)
-    build_network(plan.architecture, plan.encoder, len(real.spec.bands), len(real.spec.legend))
-    for arm in plan.arms:
-        settings = segmenter_plan(plan, arm, plan.seeds[0])
-        TilesetDataModule(real, [Tileset(path) for path in arm.synthetic], ratio=settings.ratio, real=arm.real)
-
-
-def segmenter_run(real: Tileset, plan: ExperimentPlan, *, threads: int, device: str) -> Run:
-    """The run of a real experiment: trains a segmenter and tests it on the real test split, with ``threads``."""
-
-    def run(arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
-        learned = train_segmenter(
-            real.path,
-            arm.synthetic,
-            segmenter_plan(plan, arm, seed),
-            folder,
-            events,
-            rerun="resume",
-            threads=threads,
-            device=device,
-            real=arm.real,
-        )
-        with cpu_threads(threads):
-            matrix = confusion(load_segmenter(folder, device), real, "test", events)
-        return Trial(matrix, learned.real_pairs, learned.synthetic_pairs)
-
-    return run
-
-
-def segmenter_plan(plan: ExperimentPlan, arm: Arm, seed: int) -> SegmenterPlan:
-    """How one arm is trained with one seed; arms differ in their tiles only."""
-    return SegmenterPlan(plan.architecture, plan.encoder, plan.steps, plan.batch, plan.learning_rate, seed, arm.ratio)
-
-
-def run_experiment(
-    plan: ExperimentPlan, run: Run, out: OutputFolder, events: Events, *, keep: bool = False
-) -> list[RunResult]:
-    """Train and test every arm with every seed; runs that are in the journal are not run again.
-
-    Args:
-        plan: what is compared; see ``check``.
-        run: trains and tests one arm with one seed, see ``segmenter_run``.
-        out: claimed by the caller; segmenters are made under ``runs/`` and removed when tested, unless ``keep``.
-        events: told the progress in runs and each score, asked between runs whether to stop.
-        keep: leave the segmenters there.
-
-    Returns:
-        Results in the order of arms, then seeds.
-
-    Raises:
-        Cancelled: stopped by the user; finished runs are kept.
-    """
-    done = out.records()
-    todo = [(arm, seed) for arm in plan.arms for seed in plan.seeds]
-    results = []
-    for number, (arm, seed) in enumerate(todo):
-        events.progress(number, len(todo), "runs")
-        events.check()
-        task = f"{slug(arm.name)}-s{seed}"
-        folder = out.path / "runs" / task
-        if task not in done:
-            folder.parent.mkdir(exist_ok=True)
-            with events.task(task):
-                result = RunResult.of(arm.name, seed, run(arm, seed, folder, events))
-            out.record(task, asdict(result))
-        else:
-            result = RunResult.from_json(done[task])
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-        events.metric(f"mean_iou {arm.name}", result.mean_iou, seed)
-        results.append(result)
-    if not keep:
-        shutil.rmtree(out.path / "runs", ignore_errors=True)
-    events.progress(len(todo), len(todo), "runs")
-    return results
-
-
-def slug(name: str) -> str:
-    """An arm's name as part of a file name: letters, digits and hyphens, lower case."""
-    return re.sub(r"[^\w]+", "-", name.lower()).strip("-")
+def segmenter_plan(plan: ExperimentPlan, arm: Arm, seeds: Seeds) -> SegmenterPlan:
+    """How one arm is trained with one row of seeds; arms differ in their tiles, or as their ``training`` says."""
+    settings = SegmenterPlan(
+        architecture=plan.architecture,
+        encoder=plan.encoder,
+        steps=plan.steps,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
+        seed=seeds.initialisation,
+        ratio=None if arm.source == "none" else arm.ratio,
+    )
+    changes: dict[str, Any] = dict(arm.training)
+    return replace(settings, **changes)

@@ -1,13 +1,9 @@
-"""The report as plain text: Markdown without the pictures, and the single runs as CSV."""
+"""The report as plain text: Markdown without the pictures."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from typing import Any
-
-from geosynth.evaluation.experiment import RunResult
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -54,14 +50,3 @@ def markdown(content: Mapping[str, Any]) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     cells = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
     return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in cells]
-
-
-def runs_csv(results: Sequence[RunResult], names: Sequence[str]) -> str:
-    """One line a run: arm, seed, mean IoU, mean F1, IoU by class (empty where the class never came up)."""
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", "mean_iou", "mean_f1", *(f"iou_{name}" for name in names)])
-    for run in results:
-        values = ["" if value is None else f"{value:.6f}" for value in run.iou]
-        writer.writerow([run.arm, run.seed, f"{run.mean_iou:.6f}", f"{run.mean_f1:.6f}", *values])
-    return stream.getvalue()

@@ -9,13 +9,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from geosynth import __version__
+from geosynth.evaluation.arms import HEADLINE
 from geosynth.evaluation.charts import arms_chart
 from geosynth.evaluation.comparison import SHOWN, compare, sheet
 from geosynth.evaluation.contact import choose, stretch_of
 from geosynth.evaluation.experiment import ExperimentPlan, RunResult
 from geosynth.evaluation.fairness import is_unexplained, seen_by
 from geosynth.evaluation.fidelity import class_shares
-from geosynth.evaluation.plain import markdown, runs_csv
+from geosynth.evaluation.plain import markdown
 from geosynth.evaluation.statistics import signed
 from geosynth.evaluation.summary import ArmSummary, headline, summarise
 from geosynth.evaluation.wording import percent, plus_minus, shown
@@ -32,7 +33,7 @@ def write_report(
     results: Sequence[RunResult],
     events: Events,
 ) -> None:
-    """Write ``report.html`` and ``report.md``, and ``runs.csv`` where there are runs.
+    """Write ``report.html`` and ``report.md``.
 
     Args:
         out: the claimed folder.
@@ -44,8 +45,6 @@ def write_report(
     """
     summaries = summarise(plan.arms, results)
     content = _content(real, synthetic, plan, summaries, events)
-    if summaries:
-        out.write("runs.csv", runs_csv(results, real.spec.legend.names))
     out.write("report.md", markdown(content))
     template = files("geosynth.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
@@ -179,15 +178,19 @@ def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
 
 
 def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset]) -> str:
-    names = "".join(f" --arm {_quoted(f'{name}={other.spec.id}')}" for name, other in synthetic.items())
-    ratio = next((f" --ratio {arm.ratio:g}" for arm in plan.arms if arm.ratio is not None), "")
-    training = (
-        f" --steps {plan.steps} --batch {plan.batch} --arch {plan.architecture} --encoder {plan.encoder}"
-        f" --learning-rate {plan.learning_rate:g}"
-    )
-    return (
-        f"geosynth evaluate TILES{names} --out REPORT{ratio} --seeds {len(plan.seeds)}{training if plan.seeds else ''}"
-    )
+    ids = {other.path: other.spec.id for other in synthetic.values()}
+    given = {arm.label: [ids[path] for path in arm.synthetic if path in ids] for arm in plan.arms}
+    names = "".join(f" --arm {_quoted(f'{name}={",".join(found)}')}" for name, found in given.items() if found)
+    words = ",".join(dict.fromkeys(arm.word for arm in plan.arms if arm.word))
+    levels = [f"{arm.ratio:g}" for arm in plan.arms if arm.word == HEADLINE and arm.ratio is not None]
+    ratios = f" --ratios {','.join(levels)}" if levels else ""
+    asked = f" --arms {words}{ratios}" if words else ""
+    runs = f" --seeds {len(plan.seeds)}"
+    if plan.seeds:
+        runs += f" --other-seeds {plan.other_seeds}" if plan.other_seeds else ""
+        runs += f" --steps {plan.steps} --batch {plan.batch} --arch {plan.architecture} --encoder {plan.encoder}"
+        runs += f" --learning-rate {plan.learning_rate:g}"
+    return f"geosynth evaluate TILES{names} --out REPORT{asked}{runs}"
 
 
 def _quoted(word: str) -> str:

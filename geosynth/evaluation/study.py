@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from geosynth.devices import choose_device, kept_machine
 from geosynth.errors import GeosynthError
-from geosynth.evaluation.experiment import (
-    Arm,
-    ExperimentPlan,
-    Run,
-    RunResult,
-    check,
-    check_training,
-    run_experiment,
-    segmenter_run,
-)
+from geosynth.evaluation.arms import NEEDS_SYNTHETIC, Arm
+from geosynth.evaluation.checking import check, check_training
+from geosynth.evaluation.experiment import ExperimentPlan, RunResult, jobs
+from geosynth.evaluation.planning import Schedule
 from geosynth.evaluation.report import write_report
+from geosynth.evaluation.resultfiles import arm_json, left_out_words, write_results
+from geosynth.evaluation.running import Machines, RunJob, kept_schedule, run_experiment
 from geosynth.evaluation.summary import headline, summarise
+from geosynth.evaluation.trials import SegmenterRuns
 from geosynth.events import Events
-from geosynth.folders import Rerun, claim, is_done
+from geosynth.folders import STATE, Rerun, claim, is_done, keep_apart
 from geosynth.tileset import Tileset
 
 
 def evaluate(
-    tiles: str | PathLike[str],
+    tiles: str | PathLike[str] | Sequence[str | PathLike[str]],
     plan: ExperimentPlan,
     out: str | PathLike[str],
     events: Events,
@@ -38,76 +35,125 @@ def evaluate(
     rerun: Rerun = "refuse",
     threads: int | None = None,
     device: str = "auto",
+    workers: int = 1,
+    scheduler: str | None = None,
+    budget: float | None = None,
     keep: bool = False,
-    run: Run | None = None,
+    run: RunJob | None = None,
 ) -> str:
     """Compare segmenters trained with and without synthetic tiles, and write a report.
 
     Args:
-        tiles: the real tileset; its split=test is what counts.
-        plan: the experiment, its arms for example from ``standard_arms``. Without seeds nothing is trained, and the
+        tiles: the real tileset, whose split=test is what counts; or several label subsets of it.
+        plan: the experiment, its arms for example from ``choose_arms``. Without seeds nothing is trained, and the
             report is about the tiles alone.
-        out: report folder to write: ``report.html``, ``report.md`` and, with seeds, ``runs.csv``.
+        out: report folder to write: ``report.html``, ``report.md`` and, with seeds, ``runs.csv``, ``results.parquet``
+            and ``experiment.json``.
         events: progress, warnings, scores, cancellation.
-        rerun: rules for an existing output; resuming goes on with the run that was interrupted.
+        rerun: rules for an existing output; resuming goes on with the runs that were interrupted.
         threads: CPU threads of training and testing; kept with the run, as is the device.
         device: auto, cpu, cuda or mps.
+        workers: processes that do runs side by side, on as many GPUs as there are; each computes with one thread.
+        scheduler: address of a dask scheduler that does the runs instead.
+        budget: seconds for all runs; what does not fit is left out, see ``planning``. None: all are done.
         keep: leave the segmenters under ``runs/``.
-        run: trains and tests one arm with one seed; by default ``segmenter_run``.
+        run: trains and tests one run; by default ``SegmenterRuns``.
 
     Returns:
-        What came out, in a sentence or a few.
+        What came out, a line for each arm that was compared and for each that was left out.
 
     Raises:
         GeosynthError: the plan names something twice, or compares nothing.
         TilesetError, ModelError: an input cannot be used, or the run was begun on another device.
-        LeakError: something behind an arm's synthetic tiles saw test tiles.
+        LeakError: something behind an arm's synthetic tiles saw test tiles, or more labels than the arm has.
         OutputError: the rerun rules refuse.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
-    real = Tileset(tiles)
-    check(real, plan, events)
-    synthetic = synthetic_tilesets(plan.arms)
-    if not plan.seeds and not synthetic:
+    subsets = [Tileset(path) for path in ([tiles] if isinstance(tiles, (str, PathLike)) else tiles)]
+    real, asked = subsets[0], plan
+    fitting = check(subsets, plan, events)
+    if not plan.seeds and not any(arm.synthetic for arm in plan.arms):
         raise GeosynthError("nothing to compare", remedy="give synthetic tiles with --arm NAME=TILES")
-    trains = run is None and bool(plan.seeds)
-    if trains:
-        check_training(real, plan, device)
+    runs = Path(out).absolute() / "runs"
+    missing: dict[str, str] = {}
+    if plan.seeds and run is None:
+        missing = check_training(jobs(subsets, plan, fitting, runs).values(), plan, device)
+        plan = replace(plan, arms=tuple(arm for arm in plan.arms if arm.name not in missing))
+    synthetic = synthetic_tilesets(plan.arms)
     request = {
         "command": "evaluate",
-        "tiles": real.identity(),
-        "plan": {**asdict(plan), "arms": [_arm(arm) for arm in plan.arms]},
+        "tiles": [subset.identity() for subset in subsets],
+        "plan": {**asdict(asked), "arms": [arm_json(arm) for arm in asked.arms]},
+        "budget": budget,
         "keep": keep,
     }
+    keep_apart(out, *(subset.path for subset in subsets), *(path for arm in plan.arms for path in arm.synthetic))
     if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier report
-        for tileset in (real, *synthetic.values()):
+        for name, why in missing.items():
+            events.log(f"left out: '{name}' ({why})")
+        for tileset in {tileset.path: tileset for tileset in (*subsets, *synthetic.values())}.values():
             tileset.verify(tileset.select())
     with claim(out, request, rerun) as folder:
         if folder.complete:
-            results = [RunResult.from_json(record) for record in folder.records().values()]
+            records = [RunResult.from_json(record) for record in folder.records().values()]
+            results = _in_order(records, plan.arms)
+            schedule = kept_schedule(folder) or Schedule(())
             events.log("nothing to do: the report is there already")
         else:
-            if trains:
-                asked = {"device": choose_device(device), "threads": threads or torch.get_num_threads()}
-                run = segmenter_run(real, plan, **kept_machine(folder, asked, events))
-            results = [] if run is None else run_experiment(plan, run, folder, events, keep=keep)
+            results, schedule = [], Schedule(())
+            if plan.seeds:
+                if run is None:
+                    many = workers > 1 or scheduler is not None
+                    machine = {
+                        "device": choose_device(device),
+                        "threads": 1 if many else threads or torch.get_num_threads(),
+                    }
+                    run = SegmenterRuns(plan, **kept_machine(folder, machine, events))
+                results, schedule = run_experiment(
+                    jobs(subsets, plan, fitting, runs),
+                    plan,
+                    run,
+                    folder,
+                    events,
+                    budget=budget,
+                    machines=Machines(workers, scheduler, _gpus(device)),
+                    keep=keep,
+                )
+                write_results(folder, subsets, asked, results, schedule, missing)
             with events.task("report"):
                 write_report(folder, real, synthetic, plan, results, events)
             folder.finish()
-    return " ".join(headline(summarise(plan.arms, results)))
+    words = headline(summarise(plan.arms, results))
+    return "\n".join([*words, *left_out_words(schedule.left_out, missing)])
+
+
+def read_results(report: str | PathLike[str]) -> list[RunResult]:
+    """The runs in a report folder, finished or not, sorted by arm, then row."""
+    journal = Path(report) / STATE / "journal"
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in journal.glob("*.json")]
+    return sorted(map(RunResult.from_json, records), key=lambda run: (run.arm, run.seed))
+
+
+def _gpus(device: str) -> int:
+    """GPUs that runs can be dealt out to."""
+    return torch.cuda.device_count() if choose_device(device) == "cuda" else 0
+
+
+def _in_order(results: Iterable[RunResult], arms: Sequence[Arm]) -> list[RunResult]:
+    """Results in the order of arms, then rows."""
+    order = {arm.name: number for number, arm in enumerate(arms)}
+    return sorted(results, key=lambda result: (order[result.arm], result.seed))
 
 
 def synthetic_tilesets(arms: Sequence[Arm]) -> dict[str, Tileset]:
-    """The synthetic tilesets of all arms, each once, by name: that of the arm that is it alone, else its id."""
-    paths = dict.fromkeys(path for arm in arms for path in arm.synthetic)
-    alone = {arm.synthetic[0]: arm.name for arm in reversed(arms) if not arm.real and len(arm.synthetic) == 1}
-    found = {}
-    for path in paths:
-        tileset = Tileset(path)
-        found[alone.get(path, tileset.spec.id)] = tileset
+    """The synthetic tilesets of all arms, each once, by name; those of one name are numbered from the second on."""
+    found: dict[str, Tileset] = {}
+    known = set[Path]()
+    for arm in arms:
+        for number, path in enumerate(arm.synthetic if arm.source in NEEDS_SYNTHETIC else ()):
+            if path not in known:
+                known.add(path)
+                tileset = Tileset(path)
+                label = arm.label or tileset.spec.id
+                found[label if not number else f"{label} ({number + 1})"] = tileset
     return found
-
-
-def _arm(arm: Arm) -> dict[str, Any]:
-    """An arm as JSON values: tilesets by what is in them, not by where they lie."""
-    return {**asdict(arm), "synthetic": [Tileset(Path(path)).identity() for path in arm.synthetic]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geosynth.evaluation.experiment import Arm, RunResult
+from geosynth.evaluation.arms import Arm, reference_arm
+from geosynth.evaluation.experiment import RunResult
 from geosynth.evaluation.statistics import Difference, Estimate, estimate, paired_difference, verdict
 
 
@@ -23,11 +24,6 @@ class ArmSummary:
     iou: tuple[Estimate | None, ...]
     difference: Difference | None
     verdict: str
-
-
-def reference_arm(arms: Sequence[Arm]) -> Arm | None:
-    """The arm the others are compared with: the first that learns from real tiles only."""
-    return next((arm for arm in arms if arm.real and not arm.synthetic), None)
 
 
 def summarise(arms: Sequence[Arm], results: Sequence[RunResult]) -> list[ArmSummary]:

@@ -30,8 +30,8 @@ class Scores:
     """Scores 0..1 of a confusion matrix; per-class tuples are in legend order.
 
     ``iou`` and ``f1`` are NaN for a class that is neither in the truth nor predicted, ``recall`` where it is not in the
-    truth, ``precision`` where it is not predicted. The means are over the classes that have a value, as torchmetrics
-    averages; NaN when no pixel is known. ``pixels`` counts the truth.
+    truth, ``precision`` where it is not predicted. The means are over the classes in the truth, so that they are of the
+    same classes whatever is predicted; NaN when no pixel is known. ``pixels`` counts the truth.
     """
 
     mean_iou: float
@@ -76,8 +76,7 @@ def scores(confusion: NDArray[np.int64]) -> Scores:
         return result
 
     def mean(values: NDArray[np.float64]) -> float:
-        there = values[~np.isnan(values)]
-        return float(there.mean()) if there.size else math.nan
+        return float(values[truth > 0].mean()) if truth.any() else math.nan
 
     iou, f1 = share(hit, truth + predicted - hit), share(2 * hit, truth + predicted)
     total = truth.sum()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosynth.errors import ModelError
 from geosynth.noise import mix_seed
+from geosynth.segmentation.farseg import RESNETS, FarSegNetwork
 
-ARCHITECTURES = {
+FARSEG = "farseg"
+_SMP = {
     "unet": "unet",
     "unet++": "unetplusplus",
     "fpn": "fpn",
@@ -21,13 +28,28 @@ ARCHITECTURES = {
 }
 """Our names (torchgeo's where it has one) and what segmentation_models_pytorch calls them."""
 
+ARCHITECTURES = (*_SMP, FARSEG)
+"""What ``build_network`` builds. Each has an ``encoder`` that gives a list of feature maps, the coarsest last."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An architecture and an encoder that go by one name."""
+
+    architecture: str
+    encoder: str
+
+
+PRESETS = {"default": Preset("unet", "resnet18"), "satsynth": Preset("fpn", "resnet50")}
+"""satsynth: the segmenter of the SatSynth paper."""
+
 
 def build_network(architecture: str, encoder: str, bands: int, classes: int, seed: int = 0) -> nn.Module:
     """A network with random weights, a function of ``seed`` alone.
 
     Args:
-        architecture: a key of ``ARCHITECTURES``.
-        encoder: an encoder of segmentation_models_pytorch, or ``tu-`` and a timm name.
+        architecture: one of ``ARCHITECTURES``.
+        encoder: an encoder of segmentation_models_pytorch, or ``tu-`` and a timm name; ``farseg`` takes ``RESNETS``.
         bands: input channels.
         classes: output channels.
         seed: of the weights; the caller's random state is left as it was.
@@ -37,19 +59,46 @@ def build_network(architecture: str, encoder: str, bands: int, classes: int, see
     """
     if architecture not in ARCHITECTURES:
         raise ModelError(f"no architecture '{architecture}'", remedy=f"give one of: {', '.join(ARCHITECTURES)}")
+    if architecture == FARSEG and encoder not in RESNETS:
+        raise ModelError(f"farseg has no encoder '{encoder}'", remedy=f"give one of: {', '.join(RESNETS)}")
+    if not _is_encoder(encoder):
+        raise ModelError(f"no encoder '{encoder}'", remedy=f"give another --encoder, for example {_alike(encoder)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed("segment-weights", seed))
         try:
+            if architecture == FARSEG:
+                return FarSegNetwork(encoder, bands, classes)
             network: nn.Module = smp.create_model(
-                ARCHITECTURES[architecture], encoder, encoder_weights=None, in_channels=bands, classes=classes
+                _SMP[architecture], encoder, encoder_weights=None, in_channels=bands, classes=classes
             )
-        except (KeyError, ValueError, NotImplementedError, RuntimeError) as error:
-            reason = str(error.args[0] if error.args else error).split("Available options")[0][:160]
+        except Exception as error:  # libraries raise whatever comes to them where two parts do not fit
             raise ModelError(
-                f"no network '{architecture}' with encoder '{encoder}' ({reason.strip()})",
+                f"no network '{architecture}' with encoder '{encoder}' ({_reason(error)})",
                 remedy="give another --encoder, for example resnet18, resnet50 or efficientnet-b0",
             ) from None
     return network
+
+
+def check_takes(network: nn.Module, bands: int, side: int) -> None:
+    """Raise ModelError unless a network takes images of ``side`` pixels; some are made for one size alone."""
+    training = network.training
+    try:
+        with torch.no_grad():
+            padded_logits(network.eval(), torch.zeros(1, bands, side, side))
+    except Exception as error:
+        raise ModelError(
+            f"this network cannot take tiles of {side} px ({_reason(error)})",
+            remedy="give another --encoder, for example resnet18, resnet50 or efficientnet-b0",
+        ) from None
+    finally:
+        network.train(training)
+
+
+def encoder_of(network: nn.Module) -> nn.Module:
+    """The encoder of a network of any architecture."""
+    encoder = network.encoder
+    assert isinstance(encoder, nn.Module)
+    return encoder
 
 
 def padded_logits(network: nn.Module, image: Tensor) -> Tensor:
@@ -63,3 +112,26 @@ def padded_logits(network: nn.Module, image: Tensor) -> Tensor:
     right, below = -width % stride, -height % stride
     logits: Tensor = network(F.pad(image, (0, right, 0, below)) if right or below else image)
     return logits[..., :height, :width]
+
+
+def _is_encoder(name: str) -> bool:
+    if name in smp.encoders.encoders:
+        return True
+    # smp takes its older timm- names for tu- ones; a tag after the dot only says which weights.
+    timms = re.match(r"(tu|timm)-(.+)", name)
+    if timms is None:
+        return False
+    plain = timms[2].split(".")[0]
+    return bool(timm.is_model(plain) or timm.is_model(f"tf_{plain}"))
+
+
+def _alike(name: str) -> str:
+    """The encoders whose names are nearest to one that there is not."""
+    names = [*smp.encoders.get_encoder_names(), *(f"tu-{model}" for model in timm.list_models())]
+    near = get_close_matches(name.lower(), names, 4, 0.5)
+    return ", ".join(near or ["resnet18", "resnet50", "efficientnet-b0", "mit_b0"])
+
+
+def _reason(error: Exception) -> str:
+    text = str(error.args[0] if error.args else error) or type(error).__name__
+    return text.splitlines()[0][:160].strip()

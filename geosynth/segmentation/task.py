@@ -15,6 +15,7 @@ from torchmetrics.wrappers import ClasswiseWrapper
 
 from geosynth.legend import UNKNOWN
 from geosynth.noise import mix_seed
+from geosynth.segmentation.losses import SegmentationLoss
 from geosynth.segmentation.networks import build_network, padded_logits
 
 _WARMUP = 0.05
@@ -41,6 +42,8 @@ class SegmentationTask(SemanticSegmentation):
         learning_rate: its peak.
         steps: optimiser steps of the whole training; the learning rate depends on them.
         seed: of weights and dropout.
+        loss: see ``losses.loss_terms``.
+        weights: of the classes in that loss; None: all 1.
     """
 
     def __init__(
@@ -53,9 +56,12 @@ class SegmentationTask(SemanticSegmentation):
         learning_rate: float = 1e-3,
         steps: int = 1000,
         seed: int = 0,
+        loss: str = "ce",
+        weights: Sequence[float] | None = None,
     ) -> None:
-        # torchgeo builds the network inside its own __init__, before attributes of this class could be set.
+        # torchgeo builds these inside its own __init__, before attributes of this class could be set.
         self._build = (architecture, encoder, bands, len(names), seed)
+        self._loss = (loss, weights)
         super().__init__(
             model=architecture,  # type: ignore[arg-type]
             backbone=encoder,
@@ -63,7 +69,6 @@ class SegmentationTask(SemanticSegmentation):
             in_channels=bands,
             num_classes=len(names),
             labels=list(names),
-            loss="ce",
             ignore_index=UNKNOWN,
             lr=learning_rate,
         )
@@ -72,6 +77,10 @@ class SegmentationTask(SemanticSegmentation):
     def configure_models(self) -> None:
         """The network of this architecture and encoder, random weights."""
         self.model = build_network(*self._build)
+
+    def configure_losses(self) -> None:
+        """The loss over known pixels."""
+        self.criterion = SegmentationLoss(*self._loss)
 
     def configure_metrics(self) -> None:
         """Mean IoU over the classes and IoU per class; none in training, where they would cost more than they tell."""
@@ -93,12 +102,10 @@ class SegmentationTask(SemanticSegmentation):
         return padded_logits(self.model, x)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Mean loss over the known pixels; 0 when there are none."""
+        """The loss over the known pixels; 0 when there are none."""
         torch.manual_seed(mix_seed("segment-dropout", self.seed, self.global_step))  # a function of (seed, step), too
         logits = self(batch["image"])
-        known = (batch["mask"] != UNKNOWN).any()
-        # The mean over no pixel is NaN, which one step carries into all weights.
-        loss: Tensor = self.criterion(logits, batch["mask"]) if known else logits.sum() * 0
+        loss: Tensor = self.criterion(logits, batch["mask"])
         self.log("train_loss", loss.detach(), batch_size=len(logits))
         return loss
 

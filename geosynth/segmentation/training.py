@@ -9,20 +9,23 @@ from os import PathLike
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from geosynth.devices import choose_device, cpu_threads, kept_machine
+from geosynth.diffusion.metriclog import MetricLog
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.normalisation import Normalisation
-from geosynth.samples import TilesetDataModule, pairs_of
-from geosynth.segmentation.metrics import Scores, dataset_confusion, scores
+from geosynth.samples import TilesetDataModule, class_shares, pairs_of
+from geosynth.segmentation.augmentation import Augmentation, Augmenter
+from geosynth.segmentation.encoderfile import EncoderFile, load_encoder, read_encoder_file
+from geosynth.segmentation.losses import WEIGHTINGS, Weighting, class_weights, loss_terms, takes_weights
+from geosynth.segmentation.networks import check_takes, encoder_of
 from geosynth.segmentation.segmenter import SegmenterSpec, describe_segmenter, save_segmenter
 from geosynth.segmentation.task import SegmentationTask
+from geosynth.segmentation.validation import Validation, steps_between
 from geosynth.tileset import Tileset
 
 
@@ -30,10 +33,24 @@ from geosynth.tileset import Tileset
 class SegmenterPlan:
     """How to train: everything that, with the tilesets, decides the result.
 
-    ``ratio`` is synthetic pairs per labelled real training pair; None takes all there are.
+    Attributes:
+        architecture, encoder: see ``networks.build_network``.
+        steps: optimiser steps, whatever the schedule.
+        batch: pairs a step.
+        learning_rate: its peak.
+        seed: of weights, dropout, the choice of synthetic pairs, their order and all augmentation.
+        ratio: synthetic pairs per labelled real training pair; None takes all there are.
+        pretrain: share of the steps on synthetic pairs alone, before the rest on real ones alone; 0: on both together.
+        loss: one of ``losses.LOSSES``, or several joined by ``+``.
+        class_weights: how much rare classes count in ``ce`` and ``focal``, a key of ``losses.WEIGHTINGS``.
+        turns: flip and turn pairs at random, in eight ways.
+        colour, zoom, cutmix, copy_paste: see ``augmentation.Augmentation``.
+        encoder_weights: a file to start the encoder from, see ``encoderfile``; None: random weights.
+        validate_every: steps between two scores of val; None: eight times or so in a run, at least 50 steps apart.
+        patience: stop after so many scores in a row without a better one; None: train to the end.
 
     Raises:
-        ModelError: a number out of its range.
+        ModelError: a number out of its range; no such loss or weighting, or weights for a loss that takes none.
     """
 
     architecture: str = "unet"
@@ -43,17 +60,47 @@ class SegmenterPlan:
     learning_rate: float = 1e-3
     seed: int = 0
     ratio: float | None = None
+    pretrain: float = 0.0
+    loss: str = "ce"
+    class_weights: Weighting = "none"
+    turns: bool = True
+    colour: float = 0.0
+    zoom: float = 0.0
+    cutmix: float = 0.0
+    copy_paste: float = 0.0
+    encoder_weights: str | PathLike[str] | None = None
+    validate_every: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         checks = (
-            ("steps", self.steps >= 1, "at least 1"),
+            ("steps", self.steps >= (2 if self.pretrain else 1), "at least 1, with a pretraining 2"),
             ("batch", self.batch >= 2, "at least 2 (batch normalisation compares pairs)"),
             ("learning rate", 0 < self.learning_rate < math.inf, "more than 0"),
             ("ratio", self.ratio is None or 0 <= self.ratio < math.inf, "0 or more"),
+            ("pretrain", 0 <= self.pretrain < 1, "0 or more and below 1"),
+            ("colour", 0 <= self.colour <= 1, "0 to 1"),
+            ("zoom", 0 <= self.zoom < math.inf, "0 or more"),
+            ("cutmix", 0 <= self.cutmix <= 1, "0 to 1"),
+            ("copy-paste", 0 <= self.copy_paste <= 1, "0 to 1"),
+            ("validate-every", self.validate_every is None or self.validate_every >= 1, "at least 1"),
+            ("patience", self.patience is None or self.patience >= 1, "at least 1"),
         )
         for name, good, wanted in checks:
             if not good:
                 raise ModelError(f"{name} out of range", remedy=f"give a {name} of {wanted}")
+        loss_terms(self.loss)
+        if self.class_weights not in WEIGHTINGS:
+            raise ModelError(f"no class weights '{self.class_weights}'", remedy=f"give one of: {', '.join(WEIGHTINGS)}")
+        if self.class_weights != "none" and not takes_weights(self.loss):
+            raise ModelError(
+                f"class weights change nothing in {self.loss}, which counts all classes equally",
+                remedy="leave out --class-weights, or add ce: --loss ce+dice",
+            )
+
+    def to_json(self, encoder_sha256: str | None) -> dict[str, Any]:
+        """As JSON values; a file of encoder weights is its sha256, wherever it lies."""
+        return {**asdict(self), "encoder_weights": encoder_sha256}
 
 
 @dataclass(frozen=True)
@@ -89,7 +136,7 @@ def train_segmenter(
         synthetic: synthetic tilesets, any number.
         plan: how to train.
         out: segmenter folder to write.
-        events: progress, metrics (``loss``, ``val_mean_iou``), cancellation.
+        events: progress, metrics (see ``validation.Validation``; also in .geosynth/log/metrics.csv), cancellation.
         rerun: rules for an existing output. A resumed run gives the same bytes on a CPU.
         threads: CPU threads; kept with the run, because their number decides the last bits of the weights.
         device: auto, cpu, cuda or mps.
@@ -98,11 +145,13 @@ def train_segmenter(
 
     Raises:
         TilesetError: a tileset cannot be used, or there are too few synthetic pairs.
-        ModelError: no such architecture, encoder or device.
+        ModelError: no such architecture, encoder or device, or they do not go together; a file of encoder weights that
+            is damaged or of another encoder; the training failed.
         OutputError: the rerun rules refuse.
         Cancelled: stopped by the user; go on with ``rerun="resume"``.
     """
     tileset, others = Tileset(tiles), [Tileset(path) for path in synthetic]
+    spec = tileset.spec
     module = TilesetDataModule(
         tileset,
         others,
@@ -111,27 +160,38 @@ def train_segmenter(
         batch_size=plan.batch,
         steps=plan.steps,
         seed=plan.seed,
+        pretrain=plan.pretrain,
+        turns=plan.turns,
+        augment=_augmenter(plan),
         events=events,
     )
     task = SegmentationTask(
         plan.architecture,
         plan.encoder,
-        bands=len(tileset.spec.bands),
-        names=tileset.spec.legend.names,
+        bands=len(spec.bands),
+        names=spec.legend.names,
         learning_rate=plan.learning_rate,
         steps=plan.steps,
         seed=plan.seed,
+        loss=plan.loss,
+        weights=_weights(plan, module),
     )
+    check_takes(task.model, len(spec.bands), spec.tile_size)
     lineages = [read_lineage(other.path) for other in (tileset, *others)]
+    start: EncoderFile | None = None
+    if plan.encoder_weights is not None:
+        start = read_encoder_file(plan.encoder_weights)
+        fitted = load_encoder(encoder_of(task.model), start, [band.name for band in spec.bands])
+        lineages.append(read_lineage(start.path.parent))  # beside the weights of a geosynth segmenter lies what it saw
     where = choose_device(device)
     request = {
         "command": "segment",
-        **asdict(plan),
+        **plan.to_json(start.sha256 if start else None),
         "real": real,
         "tiles": tileset.identity(),
         "synthetic": [other.identity() for other in others],
     }
-    keep_apart(out, tiles, *synthetic)
+    keep_apart(out, tiles, *synthetic, *([start.path] if start else []))
     if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier result
         for pair in (*module.training_pairs, *pairs_of(tileset, "val")):
             pair.tileset.verify([pair.tile])
@@ -140,16 +200,20 @@ def train_segmenter(
             return _summary(describe_segmenter(folder.path), nothing_to_do=True)
         asked = {"device": where, "threads": threads or torch.get_num_threads()}
         machine = kept_machine(folder, asked, events)
+        if start is not None:
+            events.log(fitted)
         events.log(f"reading {len(module.training_pairs)} training pairs")
         module.setup("fit")
+        if plan.patience is not None and not (module.val_dataset and len(module.val_dataset)):
+            events.warn("without labelled tiles in split=val there is nothing to be patient for; training to the end")
         with cpu_threads(machine["threads"]):
-            best = _fit(task, module, folder, events, machine["device"], checkpoint_every)
+            best = _fit(task, module, plan, folder, events, machine["device"], checkpoint_every)
         save_segmenter(
             folder,
             _spec(plan, tileset),
             best.weights,
-            _training(plan, real, module, best),
-            None if best.scores is None else best.scores.to_json(tileset.spec.legend.names),
+            _training(plan, real, module, best, start),
+            None if best.scores is None else best.scores.to_json(spec.legend.names),
             _lineage(module, lineages, best.scores is not None),
         )
         (folder.state / CHECKPOINT).unlink(missing_ok=True)
@@ -158,71 +222,35 @@ def train_segmenter(
         return _summary(describe_segmenter(folder.path))
 
 
-class Validation(Callback):
-    """Reports steps and loss, scores the val split now and then, and keeps the best weights so far.
+def _weights(plan: SegmenterPlan, module: TilesetDataModule) -> tuple[float, ...] | None:
+    if plan.class_weights == "none":
+        return None
+    return class_weights(class_shares(module.training_pairs), plan.class_weights)
 
-    What it keeps travels in the checkpoint, so a resumed run chooses among the same weights.
-    """
 
-    def __init__(self, events: Events, steps: int) -> None:
-        self.events, self.every = events, max(50, steps // 8)
-        self.step, self.score, self.weights = 0, -math.inf, dict[str, Tensor]()
-        self.scores: Scores | None = None
-        self._loss, self._count = 0.0, 0
-
-    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
-        step, total = trainer.global_step, int(trainer.max_steps)
-        self._loss += float(trainer.callback_metrics["train_loss"])
-        self._count += 1
-        if step % 10 == 0 or step == total:
-            self.events.progress(step, total, "steps")
-            self.events.metric("loss", self._loss / self._count, step)
-            self._loss, self._count = 0.0, 0
-        if step % self.every == 0 or step == total:
-            self._validate(trainer, task, step)
-
-    def _validate(self, trainer: Trainer, task: LightningModule, step: int) -> None:
-        module = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(task, SegmentationTask)
-        found: Scores | None = None
-        if len(module.val_dataset):
-            task.eval()
-            classes = len(module.tileset.spec.legend)
-            # Cancellation waits for the checkpoint that follows: a half validated step could not be resumed.
-            found = scores(
-                dataset_confusion(lambda image: task(image.to(task.device)), module.val_dataset, classes, Events())
-            )
-            task.train()
-            self.events.metric("val_mean_iou", found.mean_iou, step)
-        if found is None or math.isnan(found.mean_iou):  # nothing to choose by: the last weights
-            self._keep(task, step, None)
-        elif found.mean_iou > self.score:
-            self.score = found.mean_iou
-            self._keep(task, step, found)
-
-    def _keep(self, task: SegmentationTask, step: int, found: Scores | None) -> None:
-        self.step, self.scores = step, found
-        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in task.model.state_dict().items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        found = None if self.scores is None else asdict(self.scores)
-        return {"step": self.step, "score": self.score, "weights": self.weights, "scores": found}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.step, self.score, self.weights = state_dict["step"], state_dict["score"], state_dict["weights"]
-        self.scores = None if state_dict["scores"] is None else Scores(**state_dict["scores"])
+def _augmenter(plan: SegmenterPlan) -> Augmenter | None:
+    what = Augmentation(plan.colour, plan.zoom, plan.cutmix, plan.copy_paste)
+    return Augmenter(what, plan.seed) if what != Augmentation() else None
 
 
 def _fit(
     task: SegmentationTask,
     module: TilesetDataModule,
+    plan: SegmenterPlan,
     folder: OutputFolder,
     events: Events,
     device: str,
     checkpoint_every: int,
 ) -> Validation:
     """Train to the end of the plan, from the folder's checkpoint when there is one."""
-    best = Validation(events, task.steps)
+    best = Validation(
+        events,
+        MetricLog(events, folder.state / "log"),
+        module.tileset.spec.legend.names,
+        every=plan.validate_every or steps_between(plan.steps),
+        patience=plan.patience,
+        patient_until=module.phases[-1].steps.start,
+    )
     fit(
         task,
         {"datamodule": module},
@@ -251,19 +279,26 @@ def _spec(plan: SegmenterPlan, tileset: Tileset) -> SegmenterSpec:
     )
 
 
-def _training(plan: SegmenterPlan, real: bool, module: TilesetDataModule, best: Validation) -> dict[str, Any]:
-    from_real = sum(pair.tileset is module.tileset for pair in module.training_pairs)
+def _training(
+    plan: SegmenterPlan,
+    real: bool,
+    module: TilesetDataModule,
+    best: Validation,
+    start: EncoderFile | None,
+) -> dict[str, Any]:
+    settings = plan.to_json(start.sha256 if start else None)
+    for name in ("architecture", "encoder"):  # the spec says them
+        del settings[name]
+    names, weights = module.tileset.spec.legend.names, _weights(plan, module)
     return {
-        "steps": plan.steps,
-        "batch": plan.batch,
-        "learning_rate": plan.learning_rate,
-        "seed": plan.seed,
-        "ratio": plan.ratio,
+        **settings,
+        "class_weight_values": None if weights is None else dict(zip(names, weights, strict=True)),
         "real": real,
-        "pairs": {"real": from_real, "synthetic": len(module.training_pairs) - from_real},
+        "pairs": {"real": module.real_pairs, "synthetic": len(module.training_pairs) - module.real_pairs},
         "tileset": module.tileset.spec.id,
         "synthetic": [other.spec.id for other in module.synthetic],
         "best_step": best.step,
+        "last_step": best.last,
     }
 
 

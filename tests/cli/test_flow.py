@@ -74,7 +74,8 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
         "segment": f"tiles --synthetic synthetic --ratio 1 --encoder mobilenet_v2 {short} --out segmenter",
         "predict": "segmenter scenes/holed.tif --confidence --window 64 --overlap 16 --out classes",
         "vectorize": "classes/holed.tif --out polygons.gpkg",
-        "evaluate": f"tiles --arm made=synthetic --encoder mobilenet_v2 --seeds 1 {short} --out report",
+        "evaluate": f"tiles --arm made=synthetic --arms mixed,synthetic --encoder mobilenet_v2 --seeds 1 {short}"
+        " --out report",
     }
     required("the generator that ships with geosynth (geosynth/base)", BASE.is_file())
     commands, outputs = {}, {}
@@ -191,7 +192,7 @@ def test_polygons_cover_the_known_pixels(flow: Flow) -> None:
 def test_the_report_compares_the_arms(flow: Flow) -> None:
     report = flow.root / "report"
     rows = list(csv.DictReader((report / "runs.csv").open(encoding="utf-8")))
-    assert [row["arm"] for row in rows] == ["real", "made", "real + made"]
+    assert [row["arm"] for row in rows] == ["real", "real + made, R=1", "made"]
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "real + made" in page and all(name in page for name in LEGEND.names)
     assert "http" not in page.replace("http://www.w3.org", "")  # it opens without a network

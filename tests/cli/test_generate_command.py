@@ -52,9 +52,12 @@ def test_a_map_is_painted(shared_generator: Path, drawn: Path, tmp_path: Path) -
 
 def test_a_scene_is_labelled(shared_generator: Path, scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run(shared_generator, "--images-from", scene, "--steps", 1, "--workers", 1, "--out", out)
+    how = ("--images-from", scene, "--steps", 1, "--workers", 1, "--sieve", 3, "--out", out)
+    done = run(shared_generator, *how)
     assert done.exit_code == 0, done.output
-    assert [tile.mask_origin for tile in Tileset(out).tiles] == ["predicted", "predicted"]
+    tiles = Tileset(out).tiles
+    assert [tile.mask_origin for tile in tiles] == ["predicted", "predicted"]
+    assert read_tags(out / tiles[0].mask)["GEOSYNTH_SIEVE"] == "3"
 
 
 def test_how_many_pairs_must_be_said_once(shared_generator: Path, scene: Path, tmp_path: Path) -> None:

@@ -10,17 +10,11 @@ from evaluation_tiles import make_pair, make_tiles
 
 from geosynth.errors import Cancelled, GeosynthError, LeakError, ModelError, OutputError, TilesetError
 from geosynth.evaluation import study
-from geosynth.evaluation.experiment import (
-    Arm,
-    ExperimentPlan,
-    RunResult,
-    Trial,
-    check,
-    check_training,
-    slug,
-    standard_arms,
-)
+from geosynth.evaluation.arms import Arm, slug, standard_arms
+from geosynth.evaluation.checking import check, check_training
+from geosynth.evaluation.experiment import ExperimentPlan, Job, RunResult, Trial, jobs
 from geosynth.evaluation.fairness import seen_by
+from geosynth.evaluation.seeds import Seeds
 from geosynth.evaluation.study import evaluate, synthetic_tilesets
 from geosynth.events import Events
 from geosynth.legend import Legend
@@ -38,7 +32,8 @@ class Trainer:
         self.ran: list[tuple[str, int]] = []
         self.stop_after = stop_after
 
-    def __call__(self, arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
+    def __call__(self, job: Job, events: Events) -> Trial:
+        arm, seed, folder = job.arm, job.seeds.number, job.folder
         if len(self.ran) == self.stop_after:
             raise Cancelled("cancelled (test)")
         self.ran.append((arm.name, seed))
@@ -47,7 +42,7 @@ class Trainer:
         hit = QUALITY[arm.name] + seed
         confusion = np.full((6, 6), 100 - hit, np.int64)
         confusion[np.diag_indices(6)] = 5 * hit
-        return Trial(confusion, 8 * arm.real, 10 * bool(arm.synthetic))
+        return Trial(("world/0/0",), confusion[None], 8 * arm.real, 10 * bool(arm.synthetic))
 
 
 def plan_for(made: Tileset, **changes: Any) -> ExperimentPlan:
@@ -67,7 +62,9 @@ def test_standard_arms() -> None:
 
 def test_means_are_over_the_classes_the_test_tiles_show() -> None:
     confusion = np.array([[8, 2, 0], [0, 9, 1], [0, 0, 0]])  # class 2 is predicted once, but is not there
-    result = RunResult.of("real", 0, Trial(confusion, 1, 0))
+    halves = np.stack([confusion // 2, confusion - confusion // 2])
+    result = RunResult.of("real", Seeds(0), Trial(("a/0/0", "a/0/1"), halves, 1, 0))
+    assert (result.confusion == confusion).all()
     assert result.iou == pytest.approx((8 / 10, 9 / 12, None))
     assert result.mean_iou == pytest.approx((0.8 + 0.75) / 2)
     assert result.mean_f1 == pytest.approx((16 / 18 + 18 / 21) / 2)
@@ -78,7 +75,11 @@ def test_every_arm_runs_with_every_seed_and_segmenters_go(tmp_path: Path) -> Non
     trainer = Trainer()
     events: list[dict[str, Any]] = []
     words = evaluate(real.path, plan_for(made), tmp_path / "out", Events([events.append]), run=trainer)
-    assert trainer.ran == [(name, seed) for name in ("real", "made", "real + made") for seed in (0, 1, 2)]
+    pairs = [(name, seed) for seed in (0, 1, 2) for name in ("real", "real + made")]
+    assert trainer.ran == [*pairs, *(("made", seed) for seed in (0, 1, 2))]  # what is asked for first comes first
+    rows = (tmp_path / "out" / "runs.csv").read_text(encoding="utf-8").splitlines()[1:]
+    table = [(name, str(seed)) for name in ("real", "made", "real + made") for seed in (0, 1, 2)]
+    assert [tuple(row.split(",")[:2]) for row in rows] == table
     assert not (tmp_path / "out" / "runs").exists()
     assert len(heard(events, "metric")) == 9
     assert not heard(events, "log")
@@ -152,11 +153,11 @@ def test_a_resumed_experiment_computes_as_it_was_begun(tmp_path: Path, monkeypat
     real, made = make_pair(tmp_path)
     used: list[tuple[int, str]] = []
 
-    def trainer(real: Tileset, plan: ExperimentPlan, *, threads: int, device: str) -> Trainer:
+    def trainer(plan: ExperimentPlan, *, threads: int, device: str) -> Trainer:
         used.append((threads, device))
         return Trainer(stop_after=None if used[1:] else 1)
 
-    monkeypatch.setattr(study, "segmenter_run", trainer)
+    monkeypatch.setattr(study, "SegmenterRuns", trainer)
     with pytest.raises(Cancelled):
         evaluate(real.path, plan_for(made), tmp_path / "out", Events(), threads=3, device="cpu")
     evaluate(real.path, plan_for(made), tmp_path / "out", Events(), threads=1, device="cpu", rerun="resume")
@@ -168,9 +169,9 @@ def test_validation_tiles_and_unknown_pasts_are_warned_of_once(tmp_path: Path) -
     events: list[dict[str, Any]] = []
     seen = Lineage.of(real.select("val"), real.spec.crs_name)
     tuned = make_tiles(tmp_path / "tuned", {"train": 4}, synthetic=True, lineage=seen)
-    check(real, plan_for(tuned), Events([events.append]))
+    check([real], plan_for(tuned), Events([events.append]))
     silent = make_tiles(tmp_path / "silent", {"train": 4}, synthetic=True)
-    check(real, plan_for(silent), Events([events.append]))
+    check([real], plan_for(silent), Events([events.append]))
     messages = [event["message"] for event in heard(events, "log") if event["level"] == "warning"]
     assert ["saw 4 validation tiles" in messages[0], "cannot be ruled out" in messages[1], len(messages)] == [1, 1, 2]
 
@@ -182,10 +183,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     other_legend = make_tiles(tmp_path / "legend", {"train": 2}, synthetic=True, legend=legend)
     for wrong, word in ((other_bands, "bands"), (other_legend, "legend")):
         with pytest.raises(TilesetError, match=word):
-            check(real, plan_for(wrong), Events())
+            check([real], plan_for(wrong), Events())
     untested = make_tiles(tmp_path / "untested", {"train": 4})
     with pytest.raises(TilesetError, match="split=test"):
-        check(untested, plan_for(made), Events())
+        check([untested], plan_for(made), Events())
 
 
 def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:
@@ -194,22 +195,25 @@ def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         ((), (0,)),
         ((Arm("real"), Arm("Real")), (0,)),
         ((Arm("real"),), (1, 1)),
-        ((Arm("none", (), None, False),), (0,)),
+        ((Arm("none", real=False),), (0,)),
         ((Arm("real"),), ()),
     ):
         with pytest.raises(GeosynthError):
             evaluate(real.path, ExperimentPlan(arms, seeds), tmp_path / "out", Events(), run=Trainer())
-    with pytest.raises(TilesetError, match="ratio"):
-        check_training(real, plan_for(made, arms=standard_arms({"made": made.path}, 2.0)))
-    with pytest.raises(ModelError, match="no architecture"):
-        check_training(real, plan_for(made, architecture="nonet"))
+    for plan, error, words in (
+        (plan_for(made, arms=standard_arms({"made": made.path}, 2.0)), TilesetError, "ratio"),
+        (plan_for(made, architecture="nonet"), ModelError, "no architecture"),
+    ):
+        every = jobs([real], plan, check([real], plan, Events()), tmp_path / "runs")
+        with pytest.raises(error, match=words):
+            check_training(every.values(), plan)
 
 
 def test_names_of_runs_and_tilesets(tmp_path: Path) -> None:
     _, made = make_pair(tmp_path)
     assert slug("real + My tiles (v2)") == "real-my-tiles-v2"
     assert list(synthetic_tilesets(standard_arms({"mine": made.path}))) == ["mine"]
-    assert list(synthetic_tilesets([Arm("both", (made.path,))])) == [made.spec.id]
+    assert list(synthetic_tilesets([Arm("both", (made.path,), source="synthetic")])) == [made.spec.id]
 
 
 def test_a_real_experiment_trains_and_scores(tmp_path: Path) -> None:
@@ -220,5 +224,5 @@ def test_a_real_experiment_trains_and_scores(tmp_path: Path) -> None:
     assert words.startswith("No arm learned from real tiles only")
     lines = (out / "runs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["arm", "real + made"]
-    assert 0 < float(lines[1].split(",")[2]) < 1
+    assert 0 < float(lines[1].split(",")[7]) < 1
     assert "| real + made | 8 | 8 | 1 |" in (out / "report.md").read_text()

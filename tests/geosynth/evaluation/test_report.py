@@ -14,7 +14,8 @@ from evaluation_tiles import make_pair
 from PIL import Image
 
 from geosynth.evaluation.charts import ticks
-from geosynth.evaluation.experiment import Arm, ExperimentPlan, Trial, standard_arms
+from geosynth.evaluation.arms import standard_arms
+from geosynth.evaluation.experiment import ExperimentPlan, Job, Trial
 from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.wording import percent
 from geosynth.events import Events
@@ -22,12 +23,13 @@ from geosynth.events import Events
 NAME = "<b>a & b</b>"
 
 
-def run(arm: Arm, seed: int, folder: Path, events: Events) -> Trial:
-    hit = 60 + 8 * len(arm.synthetic) * arm.real + seed
+def run(job: Job, events: Events) -> Trial:
+    arm = job.arm
+    hit = 60 + 8 * len(arm.synthetic) * arm.real + job.seeds.number
     confusion = np.full((6, 6), 100 - hit, np.int64)
     confusion[np.diag_indices(6)] = 5 * hit
     confusion[:, 5], confusion[5] = 0, 0  # a class that never comes up
-    return Trial(confusion, 8 * arm.real, 10 * bool(arm.synthetic))
+    return Trial(("world/0/0",), confusion[None], 8 * arm.real, 10 * bool(arm.synthetic))
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def write_squares(
         rows = []
         for number, letter in enumerate(splits):
             image, mask = square(first + number)
+            image = image[np.arange(len(spec.bands)) % len(image)]
             mask[unknown] = 255
             grid = Grid(spec.crs, Affine(0.5, 0, 500000 + number * 16, 0, -0.5, 5000000), SIDE, SIDE)
             columns = {"image_origin": origin, "mask_origin": "human", "placement": "real", "scene": "s"}

@@ -57,9 +57,9 @@ def test_it_learns(tmp_path):
     assert scores(confusion(segmenter, Tileset(tiles), "test", Events())).mean_iou > 0.85
 
 
-def interrupted(tiles, out, plan, step, manner):
+def interrupted(tiles, out, plan, step, manner, synthetic=()):
     """Train until ``step`` and stop: asked to (a checkpoint of that step), or killed (the last one is older)."""
-    asked, reads = [], sum(tile.split != "test" for tile in Tileset(tiles).tiles)
+    asked, reads = [], sum(tile.split != "test" for path in (tiles, *synthetic) for tile in Tileset(path).tiles)
 
     def stop():
         asked.append(1)
@@ -70,7 +70,7 @@ def interrupted(tiles, out, plan, step, manner):
         return "enough"
 
     with pytest.raises(Cancelled if manner == "cancelled" else MemoryError):
-        train(tiles, out, plan, events=Events(stop=[stop]), checkpoint_every=4)
+        train(tiles, out, plan, synthetic, events=Events(stop=[stop]), checkpoint_every=4)
     checkpoint = torch.load(out / ".geosynth/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == (step if manner == "cancelled" else step // 4 * 4)
 

@@ -151,8 +151,9 @@ def test_scores_by_hand():
     assert found.precision[:2] == pytest.approx((3 / 5, 4 / 5)) and found.recall[:2] == pytest.approx((3 / 4, 4 / 6))
     assert found.accuracy == pytest.approx(7 / 10) and found.pixels == (4, 6, 0)
     assert found.to_json("abc")["iou"]["c"] is None
-    # A class that is only predicted is wrong everywhere, not absent.
-    assert scores(np.array([[3, 1], [0, 0]])).iou[1] == 0
+    # A class that is only predicted is wrong everywhere; the means are over the classes in the truth all the same.
+    found = scores(np.array([[3, 1], [0, 0]]))
+    assert found.iou == (0.75, 0) and found.mean_iou == 0.75 and found.mean_f1 == pytest.approx(6 / 7)
     assert math.isnan(scores(np.zeros((2, 2), np.int64)).mean_iou)
 
 

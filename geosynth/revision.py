@@ -1,0 +1,51 @@
+"""Changing a finished tileset in place: verdicts on its tiles, never its images."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from geosynth.errors import OutputError, TilesetError
+from geosynth.folders import STATE
+from geosynth.tileset import Tileset
+
+
+@contextmanager
+def revise(path: str | PathLike[str]) -> Iterator[tuple[Tileset, Path]]:
+    """Hold the only right to write into a complete tileset.
+
+    Yields:
+        the tileset as it is now, and scratch space on the same file system, removed afterwards.
+
+    Raises:
+        TilesetError: not a tileset, or its last run is unfinished.
+        OutputError: another run writes there, or nobody may.
+    """
+    folder = Tileset(path).path
+    state = folder / STATE
+    if not (state / "complete").is_file():
+        raise TilesetError("is not finished", where=folder, remedy="finish it first: the same command with --resume")
+    lock, temporary = FileLock(state / "lock"), state / "tmp"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError("another run is writing here", where=folder, remedy="wait for it or cancel it") from None
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", where=folder, remedy="check permissions") from None
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+        except OSError as error:
+            raise OutputError(
+                f"cannot be written ({error.strerror})", where=folder, remedy="check permissions"
+            ) from None
+        yield Tileset(folder), temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()

@@ -1,0 +1,193 @@
+"""Encoder weights from a local file, fitted to an encoder of any number of bands. Nothing in a file is ever run."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+from geosynth.colourbands import colour_bands
+from geosynth.errors import ModelError
+from geosynth.segmentation.segmenter import META, describe_segmenter
+
+_RGB = 3
+_ENOUGH = 0.5
+"""Share of an encoder's tensors below which a file is not one of that encoder."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderFile:
+    """Tensors by the names they have in a file, and the file's sha256.
+
+    ``bands`` are those of the segmenter the file lies in; empty where it lies elsewhere.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    sha256: str
+    bands: tuple[str, ...] = ()
+
+
+def read_encoder_file(path: str | PathLike[str]) -> EncoderFile:
+    """The tensors of a safetensors file, or of one that ``torch.save`` wrote: a state dict, or one inside a checkpoint.
+
+    Raises:
+        ModelError: no such file, a damaged one, or one with more than tensors, which would have to be run.
+    """
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot be read ({error.strerror})", where=file, remedy="give a file of encoder weights"
+        ) from None
+    try:
+        # A safetensors file begins with the length of its header, and that with a brace.
+        loaded = (
+            safetensors.load(content)
+            if content[8:9] == b"{"
+            else torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError:
+        raise ModelError(
+            "holds more than tensors, or is no file of weights",
+            where=file,
+            remedy="save the state dict alone, best as safetensors",
+        ) from None
+    except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:100] if str(error) else "no weights in it"
+        raise ModelError(
+            f"is not a file of weights ({reason})", where=file, remedy="give a safetensors file or a state dict"
+        ) from None
+    tensors = _tensors(loaded)
+    if not tensors:
+        raise ModelError("holds no weights", where=file, remedy="give a safetensors file or a state dict")
+    beside = (file.parent / META).is_file()
+    bands = tuple(band["name"] for band in describe_segmenter(file.parent)["bands"]) if beside else ()
+    return EncoderFile(file, tensors, hashlib.sha256(content).hexdigest(), bands)
+
+
+def _tensors(loaded: Any) -> dict[str, Tensor]:
+    """All tensors of what a file holds, by name; those of a checkpoint's parts under the part's name."""
+    found: dict[str, Tensor] = {}
+    for name, value in loaded.items() if isinstance(loaded, Mapping) else ():
+        if isinstance(value, Tensor):
+            found[str(name)] = value
+        elif isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": tensor for inner, tensor in _tensors(value).items()}
+    return found
+
+
+def load_encoder(encoder: nn.Module, file: EncoderFile, bands: Sequence[str]) -> str:
+    """Give an encoder the weights of a file; returns in a line what fitted and what did not.
+
+    Names are compared without what stands before all of them (``encoder.``, ``module.``, the parts of a checkpoint)
+    and with dots and underscores alike, as timm writes both. A first layer of other bands is adapted: each band takes
+    the weights of a band of the file (red, green and blue by their names), one that is not there their mean, all
+    scaled so that the answer stays as strong.
+
+    Raises:
+        ModelError: a tensor in the file has another shape, or less than half of the encoder's are there.
+    """
+    own = {name: value for name, value in encoder.state_dict().items() if not name.endswith("num_batches_tracked")}
+    # timm's encoders are inside a module called model.
+    lead = "model." if all(name.startswith("model.") for name in own) else ""
+    wanted = {_plain(name.removeprefix(lead)): name for name in own}
+    prefix = _common_prefix(file.tensors, wanted)
+    first = next((name for name, value in own.items() if value.dim() > 1), "")
+    fitting: dict[str, Tensor] = {}
+    unused: list[str] = []
+    said = ""
+    for name, tensor in file.tensors.items():
+        target = wanted.get(_plain(name.removeprefix(prefix))) if name.startswith(prefix) else None
+        if target is not None and tensor.shape == own[target].shape:
+            fitting[target] = tensor
+            if target == first:
+                fitting[target], said = _adapted(tensor, file.bands, bands)
+        elif target is not None and target == first and _differ_in_bands(tensor, own[target]):
+            fitting[target], said = _adapted(tensor, file.bands, bands)
+        elif target is not None:
+            raise ModelError(
+                f"does not hold this encoder: its {name} has the shape {tuple(tensor.shape)}, here it is"
+                f" {tuple(own[target].shape)}",
+                where=file.path,
+                remedy="give weights of the very --encoder",
+            )
+        elif not name.endswith("num_batches_tracked"):
+            unused.append(name)
+    if len(fitting) < _ENOUGH * len(own):
+        raise ModelError(
+            f"does not hold this encoder: {len(fitting)} of its {len(own)} tensors are there",
+            where=file.path,
+            remedy="give weights of the very --encoder",
+        )
+    encoder.load_state_dict(fitting, strict=False)
+    missing = [name for name in own if name not in fitting]
+    parts = [f"{len(fitting)} of the encoder's {len(own)} tensors are from {file.path.name}"]
+    parts += [said] if said else []
+    parts += [f"not in it: {_some(missing)}"] if missing else []
+    parts += [f"not used: {_some(unused)}"] if unused else []
+    return "; ".join(parts)
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _common_prefix(names: Mapping[str, Tensor], wanted: Mapping[str, str]) -> str:
+    """What stands before most of the names that are wanted; the shortest of equals."""
+    votes: Counter[str] = Counter()
+    for name in names:
+        parts = name.split(".")
+        for cut in range(len(parts)):
+            if "_".join(parts[cut:]) in wanted:
+                votes["".join(f"{part}." for part in parts[:cut])] += 1
+    return max(votes, key=lambda prefix: (votes[prefix], -len(prefix)), default="")
+
+
+def _differ_in_bands(a: Tensor, b: Tensor) -> bool:
+    return a.dim() == b.dim() and a.shape[0] == b.shape[0] and a.shape[2:] == b.shape[2:]
+
+
+def _adapted(weight: Tensor, given: Sequence[str], bands: Sequence[str]) -> tuple[Tensor, str]:
+    """First-layer weights (out, n, …) of a file for ``bands``, and what was done; nothing is said when nothing was.
+
+    ``given`` names the file's bands; without names, three are red, green and blue as in photographs.
+    """
+    there, here = weight.shape[1], len(bands)
+    sources: list[int | None] = [band if band < there else None for band in range(here)]
+    if set(given) & set(bands):
+        sources = [given.index(name) if name in given else None for name in bands]
+    elif there == _RGB and here >= _RGB and not given:
+        colours = colour_bands(bands)
+        sources = [colours.index(band) if band in colours else None for band in range(here)]
+    elif here == 1 < there:
+        sources = [None]
+    if sources == list(range(there)):
+        return weight, ""
+    taken = [weight.mean(1) if source is None else weight[:, source] for source in sources]
+    own = ", ".join(
+        f"{name} is its {source + 1}." for name, source in zip(bands, sources, strict=True) if source is not None
+    )
+    rest = ", ".join(name for name, source in zip(bands, sources, strict=True) if source is None)
+    how = [own] if own else []
+    how += [f"{rest} the mean of all"] if rest else []
+    return torch.stack(taken, 1) * (there / here), f"first layer from {there} to {here} bands ({', '.join(how)})"
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_NAMED])}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}"

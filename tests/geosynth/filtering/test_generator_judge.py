@@ -1,0 +1,46 @@
+"""A generator as judge: its own masks for the image, against the pair's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geosynth.diffusion.generate import GenerateRequest, generate
+from geosynth.diffusion.generator import load_generator
+from geosynth.errors import ModelError
+from geosynth.events import Events
+from geosynth.filtering.judges import Judge, _told
+from geosynth.filtering.rule import FilterPlan
+from geosynth.filtering.run import filter_tileset
+from geosynth.legend import UNKNOWN
+from geosynth.tileset import Tileset
+
+
+def test_the_loss_is_the_share_of_masks_that_say_otherwise(shared_world_tileset: Path, shared_generator: Path) -> None:
+    tileset, generator = Tileset(shared_world_tileset), load_generator(shared_generator)
+    images, valid, _ = (np.stack(part) for part in zip(*map(tileset.read, tileset.tiles[:2]), strict=True))
+    told = _told(generator, "cpu", images, valid, (5, 6), 2, 2)
+    assert told.shape == (2, 2, 32, 32) and told.max() < len(tileset.spec.legend)
+    judge = Judge("generator", str(shared_generator), generator.hash, "cpu")
+    mask = told[0].copy()
+    mask[0, :4] = UNKNOWN
+    losses = judge.losses(images, valid, mask, (5, 6), 2, 2)
+    assert np.array_equal(losses, np.where(mask == UNKNOWN, 0, (told[1] != mask) / 2).astype(np.float32))
+    assert set(np.unique(losses)) == {0, 0.5}
+    # A pair is judged the same, whichever others are judged with it.
+    alone = judge.losses(images[1:], valid[1:], mask[1:], (6,), 2, 2)
+    assert (alone[0] == losses[1]).mean() > 0.99
+
+
+def test_a_generator_filters_its_own_pairs(shared_world_tileset: Path, generator: Path, tmp_path: Path) -> None:
+    generate(generator, GenerateRequest(count=3, steps=2), tmp_path / "made", Events(), device="cpu")
+    plan = FilterPlan(draws=1, steps=2)
+    summary = filter_tileset(tmp_path / "made", generator, shared_world_tileset, Events(), plan, device="cpu")
+    assert summary.kept + summary.cleaned + summary.rejected == 3
+    assert all(tile.filter for tile in Tileset(tmp_path / "made").tiles)
+    assert all(entry.real_loss is None or 0 <= entry.real_loss <= 1 for entry in summary.classes)
+    (generator / "denoiser" / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="damaged"):
+        filter_tileset(tmp_path / "made", generator, shared_world_tileset, Events(), plan, device="cpu")
