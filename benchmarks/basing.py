@@ -13,7 +13,6 @@ from rasterio.crs import CRS
 from geosynth.devices import has_fast_bfloat16
 from geosynth.diffusion.generator import save_generator
 from geosynth.diffusion.loading import default_workers
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.samplegrids import SampleGrids
 from geosynth.diffusion.stopping import HeldOut
@@ -23,6 +22,7 @@ from geosynth.fitting import fit
 from geosynth.folders import OutputFolder, claim
 from geosynth.legend import Legend
 from geosynth.lineage import Lineage
+from geosynth.metriclog import MetricLog
 from geosynth.rasters import Band
 from geosynth.tileset import TileSpec
 

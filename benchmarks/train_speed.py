@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from geosynth.devices import choose_device
 from geosynth.diffusion.batches import Batch
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.events import Events
 from geosynth.fitting import fit
+from geosynth.metriclog import MetricLog
 
 BANDS, CLASSES, BITS = 3, 6, 3
 WARM = 2

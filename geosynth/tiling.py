@@ -5,7 +5,6 @@ Everything that can be wrong is found before the output folder is touched. Then 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 from collections import Counter
@@ -17,13 +16,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
 from geosynth.cutting import Piece, PlacedScene, Thinning, cut_tiles, pieces, whole_and_all
-from geosynth.errors import GeosynthError, LabelError, SceneError, TilesetError
+from geosynth.errors import GeosynthError, LabelError, TilesetError
 from geosynth.events import Events
-from geosynth.folders import STATE, OutputFolder, Rerun, canonical_json, claim, earlier_request, extend
+from geosynth.folders import STATE, OutputFolder, Rerun, claim, earlier_request, extend
 from geosynth.grid import Grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import UNKNOWN
@@ -32,22 +29,14 @@ from geosynth.scenes.blocks import Lattice, fitting_block
 from geosynth.scenes.burning import load_polygons
 from geosynth.scenes.coverage import keeps_any, kept_tiles
 from geosynth.scenes.labels import MaskLabels, PolygonLabels
-from geosynth.scenes.layout import (
-    grids_like,
-    is_whole,
-    refuse_mixed_nodata,
-    refuse_other_bands,
-    shared_bands,
-    shared_grids,
-)
 from geosynth.scenes.origins import lineage_behind, lineage_identity
-from geosynth.scenes.source import SceneInfo
 from geosynth.scenes.splitareas import SplitAreas
 from geosynth.scenes.splits import Taken, split_tiles
 from geosynth.tileset import SPLITS, Split, Tileset, TileSpec
 from geosynth.tilesetwriter import compact
 from geosynth.tilinginputs import Sources, find_sources
-from geosynth.tilingplan import SIZE, TilingPlan, TilingSummary, refuse_nonsense
+from geosynth.tilingplan import TilingPlan, TilingSummary, refuse_nonsense
+from geosynth.tilingspec import fitted_spec, held_tileset, refuse_twins
 
 __all__ = ["TilingPlan", "TilingSummary", "tile_scenes"]
 
@@ -83,14 +72,14 @@ def tile_scenes(
         OutputError: the folder cannot be written, or holds something else.
         Cancelled: the user stopped it; what is finished can be resumed.
     """
-    held = _held(out) if append else None
+    held = held_tileset(out) if append else None
     if held is not None and plan.size is None:
         plan = replace(plan, size=held.spec.tile_size)
     refuse_nonsense(plan)
-    sources, grids, spec = _fitted(plan, held, find_sources(plan, held, events), events)
+    sources, grids, spec = fitted_spec(plan, held, find_sources(plan, held, events), events)
     behind = _behind(sources, events)
     request = sources.request(plan) | lineage_identity(behind)
-    _refuse_twins(held, sources, request)
+    refuse_twins(held, sources, request)
     lattices = [_lattice(plan, grid, spec) for grid in grids]
     scenes = [
         PlacedScene(info, lattice, edge, labels)
@@ -210,117 +199,6 @@ def _taken(
     out: str | Path, request: Mapping[str, Any], rerun: Rerun, append: bool
 ) -> AbstractContextManager[OutputFolder]:
     return extend(out, request, rerun) if append else claim(out, request, rerun)
-
-
-def _crs(plan: TilingPlan) -> CRS | None:
-    if plan.crs is None:
-        return None
-    try:
-        return CRS.from_user_input(plan.crs)
-    except (CRSError, ValueError):
-        raise GeosynthError(
-            f"--crs {plan.crs} is no coordinate system", remedy="write EPSG:n, or a WKT or PROJ string"
-        ) from None
-
-
-def _fitted(
-    plan: TilingPlan, held: Tileset | None, sources: Sources, events: Events
-) -> tuple[Sources, list[Grid], TileSpec]:
-    """Scenes that go together (those that do not are left out, if that is asked for), their pixels, and the spec."""
-    while True:
-        try:
-            if held is None:
-                grids = shared_grids(sources.infos, plan.gsd, _crs(plan), events)
-                return sources, grids, _new_spec(plan, sources, grids)
-            grids = _grids_in(plan, held, sources.infos, events)
-            return sources, grids, _held_spec(plan, held, sources, grids)
-        except SceneError as error:
-            rest = sources.without(error.where or "")
-            if not plan.skip_unusable or not 0 < len(rest.infos) < len(sources.infos):
-                raise
-            events.warn(f"left out: {error}")
-            sources = rest
-
-
-def _new_spec(plan: TilingPlan, sources: Sources, grids: Sequence[Grid]) -> TileSpec:
-    lead = grids[0]
-    for info, grid in zip(sources.infos, grids, strict=True):
-        refuse_mixed_nodata(info, grid)
-    request = sources.request(plan)
-    gsd = lead.gsd_m or sources.gsd_m
-    return TileSpec(
-        id=hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16],
-        bands=shared_bands(sources.infos, grids),
-        legend=sources.legend,
-        crs=lead.crs,
-        pixel_size=lead.pixel_size,
-        gsd_m=None if gsd is None else float(f"{gsd:.6g}"),  # the last digits depend on the machine
-        tile_size=plan.size or SIZE,
-    )
-
-
-def _held(out: str | Path) -> Tileset:
-    """The tileset that is added to."""
-    tileset = Tileset(out)
-    if earlier_request(out).get("command") != "tile":
-        raise TilesetError("was not made of scenes", where=out, remedy="tile the scenes into a tileset of their own")
-    return tileset
-
-
-def _refuse_twins(held: Tileset | None, sources: Sources, request: Mapping[str, Any]) -> None:
-    """Refuse scenes that are there twice: trained on in one guise, tested in the other."""
-    first: dict[str, SceneInfo] = {}
-    for info, own in zip(sources.infos, request["scenes"], strict=True):
-        other = first.setdefault(own["sha256"], info)
-        # Where scenes lie somewhere, their tiles are kept apart by place.
-        if other is not info and not info.grid.lies_somewhere:
-            raise SceneError(f"is the same as {other.path}", where=info.path, remedy="give it once")
-    if held is None:
-        return
-    earlier = earlier_request(held.path)
-    added = [entry for entry in earlier.get("added", []) if entry != request]
-    scenes = [scene for entry in (earlier, *added) for scene in entry["scenes"]]
-    for info, own in zip(sources.infos, request["scenes"], strict=True):
-        for scene in scenes:
-            if scene["sha256"] == own["sha256"] or scene["name"].casefold() == own["name"].casefold():
-                same = scene["sha256"] == own["sha256"]
-                raise SceneError(
-                    f"the tileset {'holds this very scene already, as' if same else 'has a scene called'}"
-                    f" {scene['name']}",
-                    where=info.path,
-                    remedy="leave it out" if same else "rename the file",
-                )
-
-
-def _grids_in(plan: TilingPlan, held: Tileset, infos: Sequence[SceneInfo], events: Events) -> list[Grid]:
-    """The pixels new scenes are read on: those of a tileset."""
-    if plan.crs is not None:
-        raise TilesetError("has a CRS already", where=held.path, remedy="leave --crs out")
-    lead = held.grid(held.tiles[0])
-    if plan.gsd is not None and (lead.gsd_m is None or abs(plan.gsd / lead.gsd_m - 1) > 0.05):
-        size = "of unknown size on the ground" if lead.gsd_m is None else f"of {lead.gsd_m:.4g} m"
-        raise TilesetError(f"has pixels {size}, not {plan.gsd:g} m", where=held.path, remedy="leave --gsd out")
-    warp = plan.gsd is not None or earlier_request(held.path).get("gsd") is not None
-    return grids_like(infos, "the tileset", lead, warp, events)
-
-
-def _held_spec(plan: TilingPlan, held: Tileset, sources: Sources, grids: Sequence[Grid]) -> TileSpec:
-    """A tileset's spec, when new scenes fit it."""
-    spec = held.spec
-    refuse_other_bands(sources.infos, "the tileset", spec.bands)
-    if plan.size not in (None, spec.tile_size):
-        raise TilesetError(
-            f"has tiles of {spec.tile_size} pixels, not {plan.size}", where=held.path, remedy="leave --size out"
-        )
-    for info, grid in zip(sources.infos, grids, strict=True):
-        refuse_mixed_nodata(info, grid)
-        if spec.bands[0].nodata is None and not is_whole(info, grid):
-            raise SceneError(
-                "has pixels without data, and the tileset has no value for them",
-                where=info.path,
-                remedy="tile all scenes together into a new tileset",
-            )
-    return spec
 
 
 def _lattice(plan: TilingPlan, grid: Grid, spec: TileSpec) -> tuple[Lattice, int]:

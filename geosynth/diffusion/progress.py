@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.errors import ModelError
 from geosynth.events import Events
+from geosynth.metriclog import MetricLog
 
 
 class Progress(Callback):

@@ -8,8 +8,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.diffusion.training import DiffusionTask
+from geosynth.metriclog import MetricLog
 
 
 class HeldOut(Callback):

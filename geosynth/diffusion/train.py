@@ -25,7 +25,6 @@ from geosynth.diffusion.batches import labelled_share
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import BASE, Generator, describe, load_generator, save_generator
 from geosynth.diffusion.loading import default_workers
-from geosynth.diffusion.metriclog import MetricLog, check_tensorboard
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.progress import Progress
@@ -38,6 +37,7 @@ from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart
 from geosynth.lineage import Lineage, read_lineage
+from geosynth.metriclog import MetricLog, check_tensorboard
 from geosynth.normalisation import Normalisation
 from geosynth.ranks import Rank, check_started_once, together
 from geosynth.samples import Pair, TilesetDataset

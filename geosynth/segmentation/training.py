@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from geosynth.devices import choose_device, cpu_threads, kept_machine
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart
 from geosynth.lineage import Lineage, read_lineage
+from geosynth.metriclog import MetricLog
 from geosynth.normalisation import Normalisation
 from geosynth.samples import TilesetDataModule, class_shares, pairs_of
 from geosynth.segmentation.augmentation import Augmentation, Augmenter

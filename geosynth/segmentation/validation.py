@@ -10,9 +10,9 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.errors import ModelError
 from geosynth.events import Events
+from geosynth.metriclog import MetricLog
 from geosynth.segmentation.metrics import Scores, dataset_confusion, scores
 from geosynth.segmentation.task import SegmentationTask
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.metriclog import MetricLog
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.stopping import HeldOut
@@ -18,6 +17,7 @@ from geosynth.errors import Cancelled
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
 from geosynth.legend import UNKNOWN
+from geosynth.metriclog import MetricLog
 from geosynth.ranks import Rank, together
 
 STEPS = 6

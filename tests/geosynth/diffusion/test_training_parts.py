@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from geosynth.diffusion.metriclog import FILE, MetricLog
 from geosynth.diffusion.progress import Pace, Progress, spoken
 from geosynth.diffusion.samplegrids import SampleGrids, grid
 from geosynth.diffusion.stopping import HeldOut
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.legend import load_legend
+from geosynth.metriclog import FILE, MetricLog
 
 
 def a_trainer(step: int, total: int = 1000) -> Any:
