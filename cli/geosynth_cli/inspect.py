@@ -91,6 +91,8 @@ def _tileset(folder: Path) -> dict[str, Any]:
         "origins": dict(sorted(origins.items())),
         "placement": dict(sorted(Counter(tile.placement for tile in tiles).items())),
         "scenes": len({tile.scene for tile in tiles}),
+        "review": dict(sorted(Counter(tile.review for tile in tiles).items())),
+        "filter": dict(sorted(Counter(tile.filter or "none" for tile in tiles).items())),
         **_spec(tileset.spec.to_json()),
         "class shares": {name: round(share, 6) for name, share in shares.items()},
         "id": tileset.spec.id,
