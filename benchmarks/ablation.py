@@ -242,7 +242,7 @@ def shortcut(lab: Lab) -> str:
         for on in (False, True)
         for strength in (1.0, 1.5)
     }
-    return table("A shortcut for the noise (flow, dpm, 20 steps, three bands)", lab.floor("world"), rows)
+    return table("The best linear guess as a shortcut (flow, dpm, 20 steps)", lab.floor("world"), rows)
 
 
 def sampling(lab: Lab) -> str:

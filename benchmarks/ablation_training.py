@@ -62,7 +62,7 @@ class Run:
     recipe: str = "flow"
     seed: int = 0
     bits: float = 1.0
-    shortcut: bool = False
+    shortcut: bool = True
     steps: int = STEPS
     labels: float = 1.0
     unlabelled: bool = False
@@ -75,7 +75,7 @@ class Run:
         planned = DUBAI_STEPS if self.data == "dubai" else NETWORKS.get(self.network, STEPS)
         steps = "" if self.steps == planned else f"-n{self.steps}"
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
-        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("-c" if self.shortcut else "")
+        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("" if self.shortcut else "-plain")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
         rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
         return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}{rate}-s{self.seed}"
@@ -122,7 +122,7 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
         layers=1,
         two_levels=recipe.two_levels,
         bit_size=run.bits,
-        shortcut=run.shortcut,
+        shortcut=run.shortcut and recipe.process.betas is None,
     )
     plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe, learning_rate=run.rate)
     pairs = Unlabelled(TilesetDataset(known, values), keeps)

@@ -85,6 +85,7 @@ def main() -> None:
         mask_channels=bit_count(len(CLASSES)),
         sample_size=plan.size,
         bit_size=RECIPES[plan.recipe].bit_size,
+        shortcut=True,
     )
     task = DiffusionTask(network, train, held_out, scale_of(train), len(CLASSES), plan, means=means_of(device))
     train_and_save(

@@ -45,9 +45,7 @@ def main() -> None:
     parser.add_argument("real", type=Path)
     parser.add_argument("synthetic", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    parser.add_argument(
-        "--titles", nargs="*", default=[], help="of the synthetic ones, instead of folder names"
-    )
+    parser.add_argument("--titles", nargs="*", default=[], help="of the synthetic ones, instead of folder names")
     parser.add_argument("--count", type=int, default=24, help="pairs of each kind")
     parser.add_argument("--cell", type=int, default=80, help="side of a drawn tile, pixels")
     parser.add_argument("--seed", type=int, default=0)

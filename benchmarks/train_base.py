@@ -258,6 +258,7 @@ def main() -> None:
             sample_size=plan.size,
             dropout=dropout,
             bit_size=RECIPES[plan.recipe].bit_size,
+            shortcut=True,
         )
         return DiffusionTask(network, train, held_out, scale, len(LEGEND), plan, labelled, means, held_out_labelled)
 

@@ -93,7 +93,7 @@ class Ticks(Callback):
 
 def network(size: int) -> Denoiser:
     torch.manual_seed(0)
-    return Denoiser(image_channels=BANDS, mask_channels=BITS, sample_size=size)
+    return Denoiser(image_channels=BANDS, mask_channels=BITS, sample_size=size, shortcut=True)
 
 
 def task_of(args: argparse.Namespace, device: str) -> DiffusionTask:

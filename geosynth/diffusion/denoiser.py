@@ -8,6 +8,7 @@ which makes a step on a small machine about four times cheaper.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
+
+from geosynth.diffusion.bestline import BestLine, moments_of
 
 LEVEL_SCALE = 1000.0
 """The U-Net's sinusoidal embedding expects levels on the scale of diffusion timesteps."""
@@ -39,8 +42,8 @@ class Denoiser(ModelMixin, ConfigMixin):
         dropout: dropout rate inside the residual blocks.
         two_levels: whether the mask has a noise level of its own.
         bit_size: absolute value of the mask's analog bits.
-        shortcut: whether the U-Net only corrects the best linear answer, for networks that tell the direction of
-            rectified flow (after Karras et al. 2022, section 5). Noise then need not be carried through it.
+        shortcut: whether the U-Net only corrects the best linear guess (see ``BestLine``), for networks that tell the
+            direction of rectified flow. Noise then need not be carried through it.
     """
 
     @register_to_config
@@ -82,6 +85,8 @@ class Denoiser(ModelMixin, ConfigMixin):
             dropout=dropout,
         )
         if shortcut:
+            self.image_line = BestLine(image_channels * patch * patch, IMAGE_POWER)
+            self.mask_line = BestLine(mask_channels * patch * patch, bit_size**2)
             torch.nn.init.zeros_(self.unet.conv_out.weight)
             torch.nn.init.zeros_(self.unet.conv_out.bias)
 
@@ -92,6 +97,26 @@ class Denoiser(ModelMixin, ConfigMixin):
         Not ``from_config``, which takes a value that was a default once for the default again.
         """
         return {name: value for name, value in self.config.items() if not name.startswith("_")}
+
+    def fit_shortcut(self, pairs: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
+        """Learn how values of patches go together, from clean data; patches that are not wholly known do not count.
+
+        Args:
+            pairs: image as network values (bands, H, W), valid (H, W), bits (bits, H, W) and known (H, W) of each.
+        """
+        lines = (self.image_line, self.mask_line)
+        sums = [torch.zeros_like(line.basis, dtype=torch.float64, device="cpu") for line in lines]
+        counts = [0, 0]
+        for image, valid, bits, known in pairs:
+            for side, (values, there) in enumerate(((image, valid), (bits, known))):
+                height, width = (size // self.patch * self.patch for size in there.shape)
+                folded = F.pixel_unshuffle(values[:, :height, :width], self.patch).flatten(1).T
+                whole = F.pixel_unshuffle(there[None, :height, :width], self.patch).flatten(1).all(dim=0)
+                sums[side] += moments_of(folded[whole])
+                counts[side] += int(whole.sum())
+        for line, total, count in zip(lines, sums, counts, strict=True):
+            if count:
+                line.fit(total / count)
 
     def forward(self, sample: Tensor, image_level: Tensor, mask_level: Tensor) -> Tensor:
         """What the process asks for, of the whole stack.
@@ -107,37 +132,13 @@ class Denoiser(ModelMixin, ConfigMixin):
         folded = F.pixel_unshuffle(sample, self.patch)
         second = mask_level * LEVEL_SCALE if self.two_levels else None
         out: Any = self.unet(folded, image_level * LEVEL_SCALE, class_labels=second).sample
-        answer = F.pixel_shuffle(out, self.patch).float()
-        if not self.shortcut:
-            return answer
-        corrected = []
-        channels = [self.image_channels, self.mask_channels]
-        powers = (IMAGE_POWER, self.bit_size**2)
-        for state, correction, level, power in zip(
-            torch.split(sample, channels, 1),
-            torch.split(answer, channels, 1),
-            (image_level, mask_level),
-            powers,
-            strict=True,
-        ):
-            factor, left = (part[:, None, None, None] for part in best_line(level, power))
-            corrected.append(factor * state + left * correction)
-        return torch.cat(corrected, dim=1)
-
-
-def best_line(level: Tensor, power: float) -> tuple[Tensor, Tensor]:
-    """The best linear guess of the direction noise - data from data mixed with noise on a straight line.
-
-    Args:
-        level: noise level, 0..1.
-        power: mean square of the data, whose mean is 0.
-
-    Returns:
-        the factor of the mixture, and the root mean square of what is left to tell; both of the shape of ``level``.
-    """
-    mixed = (1 - level) ** 2 * power + level**2
-    shared = level - (1 - level) * power
-    return shared / mixed, (1 + power - shared**2 / mixed).clamp(min=0).sqrt()
+        if self.shortcut:
+            sides = [line.basis.shape[0] for line in (self.image_line, self.mask_line)]
+            (image, mask), (image_out, mask_out) = torch.split(folded, sides, 1), torch.split(out, sides, 1)
+            out = torch.cat(
+                [self.image_line(image, image_out, image_level), self.mask_line(mask, mask_out, mask_level)], dim=1
+            )
+        return F.pixel_shuffle(out, self.patch).float()
 
 
 def _norm_groups(widths: tuple[int, ...]) -> int:

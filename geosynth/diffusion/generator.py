@@ -164,7 +164,7 @@ def save_generator(
         denoiser: weights to save (the moving average, usually).
         spec, scale, training, lineage: see ``Generator``.
         process: what the weights were trained to tell.
-        half: store the weights in 16 bits. They are loaded as 32 bits again.
+        half: store the U-Net in 16 bits. Its weights are loaded as 32 bits again.
 
     Returns:
         The content hash, which names the generator in everything it makes.
@@ -172,9 +172,9 @@ def save_generator(
     scratch = out.temporary / "pipeline"
     network = Denoiser(**denoiser.settings)
     network.load_state_dict(denoiser.state_dict())
-    PairPipeline(network.half() if half else network, process.scheduler()).save_pretrained(
-        scratch, safe_serialization=True
-    )
+    if half:
+        network.unet.half()  # the shortcut's directions are few, and want to be at right angles
+    PairPipeline(network, process.scheduler()).save_pretrained(scratch, safe_serialization=True)
     hashes = {}
     for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
         name = path.relative_to(scratch).as_posix()
@@ -199,6 +199,10 @@ def save_generator(
     return str(content["hash"])
 
 
+_LINES = ("image_line.", "mask_line.")
+"""Of the shortcut: they are learnt from the new data when training begins."""
+
+
 def adapt(source: Generator, spec: TileSpec, sample_size: int, *, shortcut: bool | None = None) -> Denoiser:
     """A network for other bands and classes that starts from a trained one.
 
@@ -219,7 +223,7 @@ def adapt(source: Generator, spec: TileSpec, sample_size: int, *, shortcut: bool
     weights, fresh = old.state_dict(), new.state_dict()
     edges = {"unet.conv_in.weight": 1, "unet.conv_out.weight": 0, "unet.conv_out.bias": 0}
     for name, value in weights.items():
-        if name not in edges:
+        if name not in edges and not name.startswith(_LINES):
             fresh[name].copy_(value)
     fresh["unet.conv_in.bias"].copy_(weights["unet.conv_in.bias"])
     same_legend = spec.legend.names == source.spec.legend.names

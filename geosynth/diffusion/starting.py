@@ -13,8 +13,8 @@ from geosynth.noise import mix_seed
 from geosynth.tileset import Tileset
 
 MANY_BANDS = 8
-"""From so many bands on the network has a shortcut for the noise: the noise of all folded channels would otherwise fill
-most of its first level. With 3 bands it brought nothing (docs/benchmarks.md)."""
+"""From so many bands on a network that had no shortcut gets one when it is trained on: the noise of all folded channels
+would otherwise fill most of its first level. With fewer it keeps what it knows."""
 
 
 def recipe_to_train(asked: str | None, start: Generator | None, folder: str | None) -> str:
@@ -55,9 +55,11 @@ def network_to_train(
     spec = tileset.spec
     torch.manual_seed(mix_seed("weights", seed))
     how = RECIPES[recipe]
-    shortcut = how.process.betas is None and len(spec.bands) >= MANY_BANDS
+    straight = how.process.betas is None
     if start is not None:
-        network = adapt(start, spec, size, shortcut=start.pipeline.denoiser.shortcut or shortcut)
+        network = adapt(
+            start, spec, size, shortcut=start.pipeline.denoiser.shortcut or (straight and len(spec.bands) >= MANY_BANDS)
+        )
     else:
         network = Denoiser(
             image_channels=len(spec.bands),
@@ -67,7 +69,7 @@ def network_to_train(
             patch=2 if size <= 96 else 4,
             two_levels=how.two_levels,
             bit_size=how.bit_size,
-            shortcut=shortcut,
+            shortcut=straight,
         )
     if size % network.multiple:
         raise TilesetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from geosynth.diffusion.loading import StepBatches, step_loader
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import error_sums, mean_errors
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
+from geosynth.legend import UNKNOWN
 from geosynth.noise import mix_seed
 
 EMA_LIMIT = 0.9995
@@ -29,6 +31,9 @@ EMA_LIMIT = 0.9995
 
 DECAY_SHARE = 0.3
 """The last share of the steps, in which the learning rate falls."""
+
+SHORTCUT_TILES = 512
+"""Tiles from which is learnt how values of a patch go together, at most."""
 
 HELD_OUT_TILES = 64
 """Tiles the held-out loss is measured on, at most."""
@@ -120,6 +125,8 @@ class DiffusionTask(LightningModule):
         super().__init__()
         self.means = means or Means()
         self.denoiser = denoiser
+        if denoiser.shortcut:
+            denoiser.fit_shortcut(_clean(train, scale, classes, denoiser.bit_size))
         self.average = copy.deepcopy(denoiser).requires_grad_(False).eval()
         if self.means.channels_last:
             self.to(memory_format=torch.channels_last)
@@ -229,3 +236,15 @@ def _share_of_pixels(mine: Tensor) -> Tensor:
     everybody = mine.clone()
     dist.all_reduce(everybody)
     return mine.clamp(min=1) * dist.get_world_size() / everybody.clamp(min=1)
+
+
+def _clean(
+    pairs: Pairs, scale: BandScale, classes: int, bit_size: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Up to ``SHORTCUT_TILES`` pairs, evenly spread, as ``Denoiser.fit_shortcut`` takes them."""
+    count = min(len(pairs), SHORTCUT_TILES)
+    for position in range(count):
+        image, valid, mask = (torch.from_numpy(np.array(part)) for part in pairs.raw(position * len(pairs) // count))
+        valid = valid.expand(mask.shape)
+        values = scale.to_network(image[None], valid[None])[0]
+        yield values, valid, encode(mask[None], classes, bit_size)[0], mask != UNKNOWN

@@ -10,7 +10,7 @@ from PIL import Image
 
 from geosynth.evaluation.charts import distances_chart
 from geosynth.evaluation.contact import Stretch, choose, mosaic, panels, png
-from geosynth.evaluation.fidelity import CopyCheck, class_shares, copy_check, presence, total_variation
+from geosynth.evaluation.fidelity import CopyCheck, CopySearch, class_shares, presence, total_variation
 from geosynth.evaluation.wording import percent
 from geosynth.events import Events
 from geosynth.tileset import Tile, Tileset
@@ -19,11 +19,12 @@ SHOWN, NEAREST = 12, 6
 """Pairs in each contact sheet; nearest neighbours shown."""
 
 
-def compare(name: str, real: Tileset, other: Tileset, stretch: Stretch, events: Events) -> dict[str, Any]:
-    """What the page says about one synthetic tileset."""
+def compare(name: str, search: CopySearch, other: Tileset, stretch: Stretch, events: Events) -> dict[str, Any]:
+    """What the page says about one synthetic tileset; ``search`` looks among the real ones it is compared with."""
+    real = search.real
     tiles = other.select(labelled=True) or other.select()
     drawn = choose(tiles, SHOWN, 0)
-    check = copy_check(real, other, events)
+    check = search.check(other, events)
     rows, shares_words, apart = _shares(name, real.select("train", labelled=True), tiles, real)
     share = None if check is None else check.share_nearer
     alike = (

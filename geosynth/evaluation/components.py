@@ -60,18 +60,13 @@ def components(scores: Sequence[Score]) -> list[Component]:
     overall = sum(size**2 for size in sizes.values()) / count
 
     found: list[Component] = []
-    start = 0.0
-    named = "start"
+    start = cell = 0.0
     if free_start:
         start = (squares - between_cells) / free_start
         found.append(Component("start", _root(start), free_start))
-        named = "generator"
-    else:
-        named = "generator+start" if free_cell else "start"
-    cell = 0.0
     if free_cell:
         cell = (between_cells - between_subsets - free_cell * start) / (count - within)
-        found.append(Component(named, _root(cell), free_cell))
+        found.append(Component("generator" if free_start else "generator+start", _root(cell), free_cell))
     if free_subset:
         spread = between_subsets - correction - free_subset * start - (within - overall) * cell
         source = "subset" if free_cell else "subset+generator" if free_start else "subset+generator+start"

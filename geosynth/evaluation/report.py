@@ -1,25 +1,32 @@
-"""The report: one self-contained HTML page, the same as Markdown without pictures, and the runs as CSV."""
+"""The report: one self-contained HTML page, the same as Markdown without pictures, and its tables as CSV."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from geosynth import __version__
-from geosynth.evaluation.arms import HEADLINE
-from geosynth.evaluation.charts import arms_chart
-from geosynth.evaluation.comparison import SHOWN, compare, sheet
-from geosynth.evaluation.contact import choose, stretch_of
-from geosynth.evaluation.experiment import ExperimentPlan, RunResult
+from geosynth.evaluation.arms import HEADLINE, headline_arm, reference_arm
+from geosynth.evaluation.comparison import SHOWN, compare, data_uri, sheet
+from geosynth.evaluation.contact import Stretch, choose, stretch_of
+from geosynth.evaluation.experiment import ExperimentPlan, RunResult, run_name
 from geosynth.evaluation.fairness import is_unexplained, seen_by
-from geosynth.evaluation.fidelity import class_shares
+from geosynth.evaluation.fidelity import CopySearch
+from geosynth.evaluation.fidelitytable import HEADS, fidelity_table
 from geosynth.evaluation.plain import markdown
-from geosynth.evaluation.statistics import signed
-from geosynth.evaluation.summary import ArmSummary, headline, summarise
-from geosynth.evaluation.wording import percent, plus_minus, shown
+from geosynth.evaluation.predictions import examples, kept
+from geosynth.evaluation.resultfiles import LAYOUT, left_out_words
+from geosynth.evaluation.scoresection import score_section
+from geosynth.evaluation.spread import spread
+from geosynth.evaluation.summary import MANY, ArmSummary, headline, in_short, summarise
+from geosynth.evaluation.tables import ARMS, CLASSES, arms_csv, classes_csv
+from geosynth.evaluation.trials import SEGMENTER
+from geosynth.evaluation.wording import percent
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, file_hash
 from geosynth.tileset import INDEX, SPLITS, Split, Tileset
@@ -32,67 +39,142 @@ def write_report(
     plan: ExperimentPlan,
     results: Sequence[RunResult],
     events: Events,
+    *,
+    features: str | PathLike[str] | None = None,
 ) -> None:
-    """Write ``report.html`` and ``report.md``.
+    """Write ``report.html`` and ``report.md``, and with runs ``arms.csv`` and ``classes.csv``.
+
+    Segmenters that are still under ``runs/`` are made use of: that of the reference arm describes tiles (KID and the
+    like), and with that of the best arm it shows what both predict for a few test tiles.
 
     Args:
-        out: the claimed folder.
+        out: the claimed folder; what was left out is read from its ``experiment.json``.
         real: the real tileset.
         synthetic: the synthetic ones by the name shown.
         plan: what was run.
         results: its runs; empty for a report about the tiles alone.
         events: told the progress and what was written.
+        features: folder of a segmenter trained on real tiles alone, to describe tiles by instead.
     """
     summaries = summarise(plan.arms, results)
-    content = _content(real, synthetic, plan, summaries, events)
+    there = _segmenters(out.path / "runs", plan, summaries)
+    content = _content(out.path, real, synthetic, plan, summaries, there, features, events)
+    if summaries:
+        out.write(ARMS, arms_csv(summaries))
+        out.write(CLASSES, classes_csv(summaries, real.spec.legend.names))
     out.write("report.md", markdown(content))
-    template = files("geosynth.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    out.write("report.html", environment.from_string(template).render(content) + "\n")
+    environment = Environment(
+        loader=PackageLoader("geosynth", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=False
+    )
+    out.write("report.html", environment.get_template("report.html").render(content) + "\n")
     events.artifact(out.path / "report.html", "report")
 
 
+def _segmenters(runs: Path, plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> dict[str, Path]:
+    """Folders of the segmenters of the reference arm and of the best other arm with real tiles, as far as kept."""
+    others = [entry for entry in summaries if entry.verdict and entry.arm.source != "answers"]
+    best = max(others, key=_score, default=None)
+    asked = [entry for entry in summaries if entry.arm == reference_arm(plan.arms) or entry is best]
+    folders = {
+        entry.arm.name: [runs / run_name(entry.arm, run.seed) / SEGMENTER for run in entry.runs] for entry in asked
+    }
+    return kept(folders)
+
+
+def _score(entry: ArmSummary) -> float:
+    return entry.mean_iou.mean
+
+
 def _content(
+    folder: Path,
     real: Tileset,
     synthetic: Mapping[str, Tileset],
     plan: ExperimentPlan,
     summaries: Sequence[ArmSummary],
+    segmenters: Mapping[str, Path],
+    features: str | PathLike[str] | None,
     events: Events,
 ) -> dict[str, Any]:
     """Everything the page says, as plain values."""
     train = real.select("train", labelled=True)
     stretch = stretch_of(real)
     base = choose(train or real.select(), SHOWN, 0)
-    sets = [compare(name, real, other, stretch, events) for name, other in synthetic.items()]
-    reference = next((entry.arm.name for entry in summaries if entry.difference is None and not entry.verdict), None)
+    search = CopySearch(real)
+    sets = [compare(name, search, other, stretch, events) for name, other in synthetic.items()]
+    reference = reference_arm(plan.arms)
+    described_by = features or (segmenters.get(reference.name) if reference else None)
+    fidelity = fidelity_table(real, synthetic, described_by, events)
+    named = {entry.arm: entry for entry in summaries}
+    sources = spread(
+        *(None if arm is None else named.get(arm) for arm in (headline_arm(plan.arms), reference)),
+    )
+    return {
+        "version": __version__,
+        "title": "Do the synthetic tiles help?" if summaries else "What do the synthetic tiles look like?",
+        "lead": _lead(real, synthetic),
+        "headline": [*in_short(summaries, headline_arm(plan.arms)), *(entry["short"] for entry in sets)],
+        "verdicts": headline(summaries) if len(summaries) > MANY + 1 else [],
+        "warnings": _warnings(real, synthetic),
+        "method": _method(plan, summaries),
+        "reference": reference.name if reference in named and len(summaries) > 1 else None,
+        **score_section(real, summaries),
+        "spread": sources,
+        **_predictions(real, segmenters, stretch, events),
+        "legend": real.spec.legend.classes,
+        "real_sheet": sheet(real, base, stretch),
+        "real_note": f"{len(base)} of {len(train or real.select())} training tiles",
+        "synthetic": sets,
+        "fidelity_heads": HEADS,
+        "fidelity": fidelity,
+        "left_out": _left_out(folder),
+        "limits": _limits(summaries),
+        "command": _command(plan, synthetic),
+        "provenance": _provenance(real, synthetic),
+    }
+
+
+def _lead(real: Tileset, synthetic: Mapping[str, Tileset]) -> str:
     purposes: tuple[tuple[Split, str], ...] = (("train", "training"), ("val", "validation"), ("test", "testing"))
     counts = ", ".join(f"{len(real.select(split, labelled=True)):,} for {purpose}" for split, purpose in purposes)
     made = ", ".join(f"“{name}” ({len(other.select()):,})" for name, other in synthetic.items())
     spec = real.spec
     scale = "" if spec.gsd_m is None else f" at {spec.gsd_m:.3g} m per pixel"
-    lead = (
+    return (
         f"Labelled real tiles: {counts}; each {spec.tile_size} × {spec.tile_size} px{scale} in"
         f" {len(spec.legend)} classes. Synthetic pairs: {made or 'none'}."
     )
-    return {
-        "version": __version__,
-        "title": "Do the synthetic tiles help?" if summaries else "What do the synthetic tiles look like?",
-        "lead": lead,
-        "headline": [*headline(summaries), *(entry["short"] for entry in sets)],
-        "warnings": _warnings(real, synthetic),
-        "method": _method(plan, summaries),
-        "reference": reference if len(summaries) > 1 else None,
-        "arms": [_arm(entry) for entry in summaries],
-        "arms_chart": arms_chart(summaries) if summaries else "",
-        "classes": _classes(real, summaries),
-        "legend": spec.legend.classes,
-        "real_sheet": sheet(real, base, stretch),
-        "real_note": f"{len(base)} of {len(train or real.select())} training tiles",
-        "synthetic": sets,
-        "limits": _limits(summaries),
-        "command": _command(plan, synthetic),
-        "provenance": _provenance(real, synthetic),
-    }
+
+
+def _predictions(real: Tileset, segmenters: Mapping[str, Path], stretch: Stretch, events: Events) -> dict[str, Any]:
+    """Rows of pictures: image, truth, and mask and errors of each segmenter."""
+    shown = examples(real, segmenters, stretch, events) if segmenters else []
+    rows = [
+        {
+            "tile": example.tile,
+            "image": data_uri(example.image),
+            "truth": data_uri(example.truth),
+            "answers": [
+                {
+                    "name": name,
+                    "mask": data_uri(found.mask),
+                    "errors": data_uri(found.errors),
+                    "right": "–" if found.right is None else percent(found.right),
+                }
+                for name, found in example.answers.items()
+            ],
+        }
+        for example in shown
+    ]
+    return {"predictions": rows, "predicted_by": list(segmenters) if rows else []}
+
+
+def _left_out(folder: Path) -> list[str]:
+    path = folder / LAYOUT
+    if not path.is_file():
+        return []
+    entries = json.loads(path.read_text(encoding="utf-8"))["left_out"]
+    missing = {entry["arm"]: entry["why"] for entry in entries if entry["seed"] is None}
+    return left_out_words([(entry["arm"], entry["seed"]) for entry in entries if entry["seed"] is not None], missing)
 
 
 def _warnings(real: Tileset, synthetic: Mapping[str, Tileset]) -> list[str]:
@@ -113,42 +195,18 @@ def _method(plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> str:
     if not summaries:
         return ""
     seeds = f"{len(plan.seeds)} seed" + ("s" if len(plan.seeds) > 1 else "")
-    return (
+    first = [arm.name for arm in (reference_arm(plan.arms), headline_arm(plan.arms)) if arm is not None]
+    if plan.other_seeds is not None and plan.other_seeds < len(plan.seeds) and len(summaries) > len(first):
+        seeds += f" for {' and '.join(f'“{name}”' for name in first)} (the others with {plan.other_seeds})"
+    words = (
         f"Each arm trained the same network ({plan.architecture} with a {plan.encoder} encoder, from random weights)"
         f" with {seeds}, for the same {plan.steps:,} optimiser steps of {plan.batch} tiles, and was tested on the same"
-        " real tiles. Only the training tiles differ."
+        " real tiles. Only the training tiles, or how they are shown, differ."
     )
-
-
-def _arm(entry: ArmSummary) -> dict[str, Any]:
-    difference, run = entry.difference, entry.runs[0]
-    ends = None if difference is None or difference.low is None or difference.high is None else difference
-    return {
-        "name": entry.arm.name,
-        "real": f"{run.real_pairs:,}" if run.real_pairs else "–",
-        "synthetic": f"{run.synthetic_pairs:,}" if run.synthetic_pairs else "–",
-        "runs": len(entry.runs),
-        "iou": shown(entry.mean_iou),
-        "f1": shown(entry.mean_f1),
-        "difference": "–"
-        if difference is None
-        else f"{signed(difference.mean)}{plus_minus(difference.standard_error)}",
-        "interval": "–" if ends is None else f"{signed(ends.low or 0)} to {signed(ends.high or 0)}",
-    }
-
-
-def _classes(real: Tileset, summaries: Sequence[ArmSummary]) -> list[dict[str, Any]]:
-    shares = class_shares(real.select("test", labelled=True))
-    return [
-        {
-            "name": entry.name,
-            "colour": entry.color,
-            "share": "–" if shares is None else percent(shares[k]),
-            "iou": ["–" if value is None else shown(value) for value in (summary.iou[k] for summary in summaries)],
-        }
-        for k, entry in enumerate(real.spec.legend.classes)
-        if summaries
-    ]
+    asked = [entry.arm.name for entry in summaries if entry.arm.source == "answers"]
+    if asked:
+        words += f" {', '.join(f'“{name}”' for name in asked)}: nothing is trained; a generator says which mask fits."
+    return words
 
 
 def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
@@ -157,8 +215,7 @@ def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
         limits = [
             "The encoders start from scratch, without pretrained weights. That can flatter the gain from more tiles: a"
             " pretrained encoder knows part of what they teach.",
-            "Seeds repeat the training only. One generator and one set of test tiles were used; the intervals do not"
-            " cover how results differ on other places or with another generator.",
+            "Nothing here speaks of other regions, sensors, networks or generators than those that were run.",
             "In every arm, the synthetic-only ones too, the weights kept are those that did best on the real"
             " validation tiles, where there are any.",
             "Arms were given equal optimiser steps. An arm with more tiles sees each of them less often, and a longer"
@@ -166,9 +223,10 @@ def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
         ]
         if len(summaries) > 2:
             limits.append(
-                f"{len(summaries) - 1} arms were compared at 95 % each, without correction: the more comparisons, the"
-                " likelier one of them looks real by chance."
+                f"{len(summaries) - 1} arms were compared at 95 % each: the more comparisons, the likelier one of them"
+                " looks real by chance."
             )
+        limits.append("Scores of single classes are many comparisons: read them as hints, not as findings.")
     return [
         *limits,
         "Equal class shares do not make the shapes and neighbourhoods right; look at the pairs.",
@@ -183,7 +241,7 @@ def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset]) -> str:
     names = "".join(f" --arm {_quoted(f'{name}={",".join(found)}')}" for name, found in given.items() if found)
     words = ",".join(dict.fromkeys(arm.word for arm in plan.arms if arm.word))
     levels = [f"{arm.ratio:g}" for arm in plan.arms if arm.word == HEADLINE and arm.ratio is not None]
-    ratios = f" --ratios {','.join(levels)}" if levels else ""
+    ratios = f" --ratios {','.join(dict.fromkeys(levels))}" if levels else ""
     asked = f" --arms {words}{ratios}" if words else ""
     runs = f" --seeds {len(plan.seeds)}"
     if plan.seeds:

@@ -1,7 +1,7 @@
 """What follows from a few repeated runs, and what does not. Pure functions over numbers.
 
-Runs differ by their seed. The seed moves the training (first weights, order of tiles), nothing else: intervals here
-speak of retraining on the same tiles and testing on the same tiles, not of other places.
+Runs differ by their row of seeds: label subset, generator, start of training. Intervals over seeds speak of doing these
+again and testing on the same tiles; intervals over blocks (``bootstrap``) of testing the same networks elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import stats
+
+from geosynth.evaluation.bootstrap import GroupInterval
 
 FEWEST_SEEDS = 3
 """Below this many paired runs nothing is claimed: an interval from two runs is 13 standard errors wide."""
@@ -86,8 +88,44 @@ def is_beyond_noise(difference: Difference | None) -> bool:
     return difference.low > 0 or difference.high < 0
 
 
-def verdict(name: str, reference: str, difference: Difference | None, score: str = "mean IoU") -> str:
-    """One or two sentences: what the difference of ``name`` to ``reference`` shows, and what it leaves open."""
+def p_value(difference: Difference) -> float | None:
+    """Two-sided p of Student's paired t-test; None where the spread is not known."""
+    if difference.standard_error is None or difference.standard_error < NO_SPREAD:
+        return None
+    return float(2 * stats.t.sf(abs(difference.mean) / difference.standard_error, difference.count - 1))
+
+
+def still_beyond_noise(differences: Sequence[Difference | None], level: float = 0.05) -> list[bool]:
+    """Which of several differences stay beyond noise when all are judged together (Holm 1979).
+
+    The chance that any of them is called so although there is none is at most ``level``.
+    """
+    known = sorted(
+        (p, position)
+        for position, entry in enumerate(differences)
+        if entry is not None and is_beyond_noise(entry) and (p := p_value(entry)) is not None
+    )
+    kept = [False] * len(differences)
+    judged = sum(entry is not None for entry in differences)
+    for rank, (p, position) in enumerate(known):
+        if p > level / (judged - rank):
+            break
+        kept[position] = True
+    return kept
+
+
+def verdict(
+    name: str,
+    reference: str,
+    difference: Difference | None,
+    score: str = "mean IoU",
+    places: GroupInterval | None = None,
+) -> str:
+    """One or two sentences: what the difference of ``name`` to ``reference`` shows, and what it leaves open.
+
+    ``places`` is the interval over blocks of test tiles, where there are enough: a difference that seeds confirm but
+    blocks do not is no gain elsewhere.
+    """
     if difference is None:
         return f"Nothing can be said of “{name}”: it shares no seed with “{reference}”."
     mean, count = difference.mean, difference.count
@@ -103,20 +141,41 @@ def verdict(name: str, reference: str, difference: Difference | None, score: str
             f"Nothing can be said of “{name}”: its {score} differs from “{reference}” by exactly {signed(mean)} in all"
             f" {seeds}, so the seeds do not show how much chance there is."
         )
-    assert difference.low is not None and difference.high is not None
-    level = f"{100 * difference.confidence:g}\u00a0%"
-    numbers = f"{level} interval {signed(difference.low)} to {signed(difference.high)}, {seeds}"
     if is_beyond_noise(difference):
-        way = "better" if mean > 0 else "worse"
-        return (
-            f"“{name}” scored {way} than “{reference}” by {abs(mean):.3f} ± {difference.standard_error:.3f} {score}"
-            f" ({numbers}). That holds for these test tiles and this network; it does not follow for others."
-        )
+        return _beyond(name, reference, difference, score, places)
     return (
         f"No difference beyond noise between “{name}” and “{reference}”: {signed(mean)} ±"
-        f" {difference.standard_error:.3f} {score} ({numbers}). It does not follow that there is none: every difference"
-        " inside the interval fits these runs."
+        f" {difference.standard_error:.3f} {score} ({_numbers(difference)}). It does not follow that there is none:"
+        " every difference inside the interval fits these runs."
     )
+
+
+def _beyond(name: str, reference: str, difference: Difference, score: str, places: GroupInterval | None) -> str:
+    """What follows from a difference that the seeds confirm."""
+    way = "better" if difference.mean > 0 else "worse"
+    found = (
+        f"“{name}” scored {way} than “{reference}” by {abs(difference.mean):.3f}"
+        f"{'' if difference.standard_error is None else f' ± {difference.standard_error:.3f}'} {score}"
+        f" ({_numbers(difference)})"
+    )
+    if places is None:
+        return f"{found}. That holds for these test tiles and this network; it does not follow for others."
+    drawn = f"the {places.groups} {places.unit} of test tiles give {signed(places.low)} to {signed(places.high)}"
+    if places.leaves_out_zero:
+        return (
+            f"{found}, and not just at a few places: {drawn}. That holds for places like these and this network; it"
+            " does not follow for others."
+        )
+    return (
+        f"{found}, but that may be due to where it was tested: {drawn}. It does not follow that it would be {way}"
+        " elsewhere."
+    )
+
+
+def _numbers(difference: Difference) -> str:
+    assert difference.low is not None and difference.high is not None
+    level = f"{100 * difference.confidence:g}\u00a0%"
+    return f"{level} interval {signed(difference.low)} to {signed(difference.high)}, {difference.count} seeds"
 
 
 def signed(value: float) -> str:

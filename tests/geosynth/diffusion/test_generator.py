@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import adapt, load_generator
 from geosynth.errors import ModelError
 from geosynth.legend import Legend
@@ -120,6 +121,8 @@ def test_adapting_to_other_bands_and_classes(shared_generator: Path) -> None:
 
 def test_adapting_to_a_shortcut_starts_the_last_layer_anew(shared_generator: Path) -> None:
     source = load_generator(shared_generator)
+    plain = Denoiser(**source.pipeline.denoiser.settings | {"shortcut": False})
+    source.pipeline.register_modules(denoiser=plain)
     network = adapt(source, source.spec, 32, shortcut=True)
     old, new = source.pipeline.denoiser.state_dict(), network.state_dict()
     assert network.shortcut

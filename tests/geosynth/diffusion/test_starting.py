@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import load_generator
 from geosynth.diffusion.starting import MANY_BANDS, network_to_train, recipe_to_train
 from geosynth.errors import ModelError, TilesetError
@@ -19,12 +20,18 @@ def with_bands(tileset: Tileset, count: int) -> Tileset:
     return tileset
 
 
-@pytest.mark.parametrize(("bands", "expected"), [(3, False), (MANY_BANDS, True)])
-def test_many_bands_get_a_shortcut(
-    shared_world_tileset: Path, shared_generator: Path, bands: int, expected: bool
-) -> None:
-    tileset = with_bands(Tileset(shared_world_tileset), bands)
-    for start in (None, load_generator(shared_generator)):
+def test_a_straight_line_gets_a_shortcut(shared_world_tileset: Path, shared_generator: Path) -> None:
+    without = load_generator(shared_generator)
+    settings = without.pipeline.denoiser.settings | {"shortcut": False}
+    without.pipeline.register_modules(denoiser=Denoiser(**settings))
+    for bands, start, expected in (
+        (3, None, True),
+        (MANY_BANDS, None, True),
+        (3, load_generator(shared_generator), True),
+        (3, without, False),  # it keeps what it knows
+        (MANY_BANDS, without, True),
+    ):
+        tileset = with_bands(Tileset(shared_world_tileset), bands)
         network = network_to_train(tileset, start, "flow", size=32, dropout=None, seed=0)
         assert network.shortcut == expected
         with torch.no_grad():

@@ -42,7 +42,7 @@ def a_task() -> DiffusionTask:
         image_channels=1, mask_channels=2, sample_size=8, patch=1, widths=(32, 32), attention=(False, False), layers=1
     )
     labelled = np.arange(12) % 3 != 0
-    plan = Plan(STEPS, batch=5, size=8, warmup=1)  # five do not divide by two
+    plan = Plan(STEPS, batch=5, size=8, warmup=1, learning_rate=4e-4)  # five do not divide by two
     return DiffusionTask(network, Pairs(), Pairs(), BandScale((128.0,), (64.0,), (0.0,), (255.0,)), 4, plan, labelled)
 
 

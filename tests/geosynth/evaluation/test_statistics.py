@@ -5,7 +5,17 @@ import math
 import pytest
 from scipy import stats
 
-from geosynth.evaluation.statistics import Difference, estimate, is_beyond_noise, paired_difference, signed, verdict
+from geosynth.evaluation.bootstrap import GroupInterval
+from geosynth.evaluation.statistics import (
+    Difference,
+    estimate,
+    is_beyond_noise,
+    p_value,
+    paired_difference,
+    signed,
+    still_beyond_noise,
+    verdict,
+)
 
 
 def test_mean_and_standard_error_by_hand() -> None:
@@ -75,3 +85,34 @@ def test_seeds_that_change_nothing_prove_nothing() -> None:
 
 def test_signs_are_typographic_and_zero_has_none() -> None:
     assert [signed(value) for value in (0.0204, -0.0204, 0.0001, -0.0001)] == ["+0.020", "−0.020", "0.000", "0.000"]
+
+
+def test_what_the_places_say_is_said_with_it() -> None:
+    gain = Difference(0.021, 0.006, 0.004, 0.038, 5)
+    everywhere = verdict("a", "real", gain, places=GroupInterval(0.01, 0.03, 24))
+    assert "not just at a few places: the 24 blocks of test tiles give +0.010 to +0.030" in everywhere
+    somewhere = verdict("a", "real", gain, places=GroupInterval(-0.01, 0.05, 9, "scenes"))
+    assert "may be due to where it was tested: the 9 scenes of test tiles give −0.010 to +0.050" in somewhere
+    assert "does not follow that it would be better elsewhere" in somewhere
+
+
+def test_p_is_that_of_scipy() -> None:
+    arm, base = [0.61, 0.58, 0.66, 0.60], [0.59, 0.57, 0.61, 0.59]
+    found = paired_difference(dict(enumerate(arm)), dict(enumerate(base)))
+    assert found is not None
+    assert p_value(found) == pytest.approx(stats.ttest_rel(arm, base).pvalue)
+    assert p_value(Difference(0.1, None, None, None, 1)) is None
+
+
+def test_many_comparisons_keep_what_holm_keeps() -> None:
+    def with_p(p: float) -> Difference:
+        error = 0.1 / float(stats.t.isf(p / 2, 9))
+        reach = float(stats.t.ppf(0.975, 9)) * error
+        return Difference(0.1, error, 0.1 - reach, 0.1 + reach, 10)
+
+    several = [with_p(p) for p in (0.04, 0.001, 0.015, 0.3)]  # levels 0.0125, 0.0167, 0.025, 0.05 from the smallest
+    assert still_beyond_noise(several) == [False, True, True, False]
+    assert still_beyond_noise([with_p(0.04)]) == [True]
+    assert still_beyond_noise([with_p(0.04), None]) == [True, False]  # what cannot be judged costs nothing
+    assert still_beyond_noise([with_p(0.04), with_p(0.9)]) == [False, False]
+    assert still_beyond_noise([]) == []

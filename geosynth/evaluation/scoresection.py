@@ -1,0 +1,167 @@
+"""What the report shows of the scores: plain values for the page and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosynth.evaluation.bootstrap import FEW_GROUPS, FEWEST_GROUPS, GroupInterval
+from geosynth.evaluation.charts import arms_chart
+from geosynth.evaluation.classtable import (
+    Trio,
+    best_of,
+    class_gains,
+    confusion_cells,
+    curves,
+    gain_of,
+    normalised,
+    trios,
+)
+from geosynth.evaluation.curves import gain_chart, ratio_chart
+from geosynth.evaluation.fidelity import class_shares
+from geosynth.evaluation.statistics import Difference, signed
+from geosynth.evaluation.summary import ArmSummary
+from geosynth.evaluation.wording import percent, plus_minus, shown
+from geosynth.tileset import Tileset
+
+
+def score_section(real: Tileset, summaries: Sequence[ArmSummary]) -> dict[str, Any]:
+    """Tables and charts of scores; ``arms`` is empty where nothing was trained."""
+    found = trios(summaries)
+    series = curves(summaries)
+    reference = next((entry for entry in summaries if not entry.verdict and entry.arm.real), None)
+    shares = class_shares(real.select("train", labelled=True))
+    names = [entry.name for entry in real.spec.legend.classes]
+    charts = [(trio.label, class_gains(trio, names, shares)) for trio in found]
+    return {
+        "arms": [_arm(entry) for entry in summaries],
+        "places_words": _places_words(summaries),
+        "arms_chart": arms_chart(summaries) if summaries else "",
+        "curve": ratio_chart(series, reference.mean_iou if reference else None) if series else "",
+        "class_tables": [_trio(real, trio) for trio in found],
+        "gain_charts": [
+            (label, gain_chart(gains, f"Gain in IoU by class from adding “{label}”"))
+            for label, gains in charts
+            if gains
+        ],
+        "classes": _classes(real, summaries) if len(summaries) > (3 if found else 0) else [],
+        "confusions": [_confusion(entry, names) for entry in summaries],
+        "class_names": names,
+    }
+
+
+def _arm(entry: ArmSummary) -> dict[str, Any]:
+    run = entry.runs[0]
+    return {
+        "name": entry.arm.name,
+        "real": f"{run.real_pairs:,}" if run.real_pairs else "–",
+        "synthetic": f"{run.synthetic_pairs:,}" if run.synthetic_pairs else "–",
+        "runs": len(entry.runs),
+        "iou": shown(entry.mean_iou),
+        "f1": shown(entry.mean_f1),
+        "difference": _gain(entry.difference),
+        "interval": _interval(entry.difference),
+        "places": "–" if entry.places is None else f"{signed(entry.places.low)} to {signed(entry.places.high)}",
+    }
+
+
+def _gain(difference: Difference | None) -> str:
+    return "–" if difference is None else f"{signed(difference.mean)}{plus_minus(difference.standard_error)}"
+
+
+def _interval(difference: Difference | None) -> str:
+    if difference is None or difference.low is None or difference.high is None:
+        return "–"
+    return f"{signed(difference.low)} to {signed(difference.high)}"
+
+
+def _places_words(summaries: Sequence[ArmSummary]) -> str:
+    """What the two intervals cover."""
+    if not any(entry.verdict for entry in summaries):
+        return ""
+    places: GroupInterval | None = next((entry.places for entry in summaries if entry.places is not None), None)
+    seeds = (
+        "The interval over seeds covers doing it again with other seeds and testing on the same tiles (Student’s t over"
+        " the paired rows)."
+    )
+    if places is None:
+        groups = len(summaries[0].runs[0].groups)
+        blocks = f"{groups} block" + ("s" if groups > 1 else "")
+        return (
+            f"{seeds} The test tiles lie in {blocks}, too few for an interval over places (at least {FEWEST_GROUPS}):"
+            " how much the difference depends on where it was tested is not known."
+        )
+    few = " With so few it is likely too narrow." if places.groups < FEW_GROUPS else ""
+    return (
+        f"{seeds} The interval over {places.unit} covers testing the same networks at other places like these: the"
+        f" {places.groups} {places.unit} of test tiles are drawn again and again with replacement, the same ones for"
+        f" both arms and all seeds, and the IoU is that of the summed pixels.{few} Neither covers the other’s chance."
+    )
+
+
+def _trio(real: Tileset, trio: Trio) -> dict[str, Any]:
+    train, test = (class_shares(real.select(split, labelled=True)) for split in ("train", "test"))
+    rows = []
+    for k, entry in enumerate(real.spec.legend.classes):
+        cells = [None if column is None else column.iou[k] for column in trio.columns]
+        rows.append(
+            {
+                "name": entry.name,
+                "colour": entry.color,
+                "train": "–" if train is None else percent(train[k]),
+                "test": "–" if test is None else percent(test[k]),
+                "cells": _cells(cells),
+                "gain": _gain(gain_of(trio, k)),
+            }
+        )
+    means = [None if column is None else column.mean_iou for column in trio.columns]
+    return {
+        "label": trio.label,
+        "heads": [
+            ("Gen.", trio.label if trio.made is None else trio.made.arm.name),
+            ("Ori.", "real" if trio.real is None else trio.real.arm.name),
+            ("Gen. + Ori.", "both" if trio.both is None else trio.both.arm.name),
+        ],
+        "rows": rows,
+        "means": _cells(means),
+        "gain": _gain(None if trio.both is None else trio.both.difference),
+    }
+
+
+def _cells(cells: Sequence[Any]) -> list[dict[str, Any]]:
+    best = best_of(cells)
+    return [
+        {"text": "–" if cell is None else shown(cell), "best": position in best} for position, cell in enumerate(cells)
+    ]
+
+
+def _classes(real: Tileset, summaries: Sequence[ArmSummary]) -> list[dict[str, Any]]:
+    """A row for each arm, the best of each class marked."""
+    columns = [best_of([entry.iou[k] for entry in summaries]) for k in range(len(real.spec.legend.classes))]
+    return [
+        {
+            "name": entry.arm.name,
+            "cells": [
+                {
+                    "mean": "–" if value is None else f"{value.mean:.3f}",
+                    "error": "" if value is None else plus_minus(value.standard_error).strip(),
+                    "best": position in columns[k],
+                }
+                for k, value in enumerate(entry.iou)
+            ],
+        }
+        for position, entry in enumerate(summaries)
+    ]
+
+
+def _confusion(entry: ArmSummary, names: Sequence[str]) -> dict[str, Any]:
+    shares: NDArray[np.float64] = normalised(entry.confusion)
+    rows = [
+        {"name": name, "cells": [{"text": words, "dark": dark} for words, dark in cells]}
+        for name, cells in zip(names, confusion_cells(shares), strict=True)
+    ]
+    runs = len(entry.runs)
+    return {"name": entry.arm.name, "rows": rows, "runs": f"{runs} run" + ("s" if runs > 1 else "")}

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import csv
+from io import StringIO
+
+import numpy as np
+import pytest
+from made_results import arm, result
+
+from geosynth.evaluation.arms import Arm
+from geosynth.evaluation.classtable import (
+    best_of,
+    class_gains,
+    confusion_cells,
+    curves,
+    gain_of,
+    normalised,
+    trios,
+)
+from geosynth.evaluation.experiment import RunResult
+from geosynth.evaluation.spread import spread
+from geosynth.evaluation.statistics import Estimate
+from geosynth.evaluation.summary import ArmSummary, in_short, summarise, together
+from geosynth.evaluation.tables import arms_csv, classes_csv
+
+REAL, MIXED, MADE = arm("real"), arm("mixed"), arm("synthetic")
+
+
+def summaries() -> list[ArmSummary]:
+    hits = {REAL: (60, 40, 80), MIXED: (70, 60, 80), MADE: (50, 20, 80)}
+    runs = [
+        result(of, row, (first + row, second + 2 * row * (of is MIXED), third))
+        for of, (first, second, third) in hits.items()
+        for row in range(3)
+    ]
+    return summarise(list(hits), runs)
+
+
+def iou(hits: tuple[int, ...], k: int) -> float:
+    """By hand: 100 true pixels a class, and what is missed of a class is taken for the next one."""
+    return hits[k] / (200 - hits[k - 1])
+
+
+def test_the_table_of_classes_by_hand() -> None:
+    trio = trios(summaries())[0]
+    assert trio.label == "made"
+    made, real, both = trio.columns
+    assert made is not None and real is not None and both is not None
+    rows = [(60 + row, 40, 80) for row in range(3)], [(70 + row, 60 + 2 * row, 80) for row in range(3)]
+    for k in range(3):
+        ori, mixed = ([iou(hits, k) for hits in runs] for runs in rows)
+        cell = real.iou[k]
+        assert cell is not None
+        assert cell.mean == pytest.approx(np.mean(ori))
+        assert cell.standard_error == pytest.approx(np.std(ori, ddof=1) / np.sqrt(3))
+        gain = gain_of(trio, k)
+        assert gain is not None
+        apart = np.subtract(mixed, ori)
+        assert gain.mean == pytest.approx(apart.mean())
+        assert gain.standard_error == pytest.approx(apart.std(ddof=1) / np.sqrt(3))
+    f1 = real.f1[0]
+    assert f1 is not None
+    assert f1.mean == pytest.approx(np.mean([2 * hit / (100 + hit + 20) for hit in (60, 61, 62)]))
+    assert made.iou[1] is not None
+    assert made.iou[1].mean < real.iou[1].mean  # type: ignore[union-attr]
+
+
+def test_the_best_is_told_by_what_is_written() -> None:
+    one, same, more = Estimate(0.5001, None, 1), Estimate(0.5003, None, 1), Estimate(0.512, 0.01, 3)
+    assert best_of([one, same, None]) == {0, 1}
+    assert best_of([one, more, same]) == {1}
+    assert best_of([one, None, None]) == best_of([None, None]) == set()
+
+
+def test_of_several_ratios_the_table_takes_that_nearest_to_one_and_the_curve_all() -> None:
+    arms = [REAL, *(arm("mixed", ratio) for ratio in (0.5, 2.0, 3.0)), arm("filtered")]
+    found = summarise(arms, [result(of, 0, (60 + n, 40, 80)) for n, of in enumerate(arms)])
+    both = trios(found)[0].both
+    assert both is not None
+    assert both.arm.ratio == 0.5
+    (series,) = curves(found)  # the filtered arm has one ratio, which is no curve
+    assert [ratio for ratio, _ in series.points] == [0.5, 2.0, 3.0]
+    assert [entry.mean for _, entry in series.points] == [summary.mean_iou.mean for summary in found[1:4]]
+
+
+def test_classes_that_are_not_in_the_training_tiles_have_no_place_in_the_chart() -> None:
+    trio = trios(summaries())[0]
+    gains = class_gains(trio, ("a", "b", "c"), np.array([0.7, 0.0, 0.3]))
+    assert [(entry.name, entry.share) for entry in gains] == [("a", 0.7), ("c", 0.3)]
+    assert class_gains(trio, ("a", "b", "c"), None) == []
+
+
+def test_confusion_is_in_percent_of_the_truth() -> None:
+    shares = normalised(np.array([[999, 1, 0], [30, 70, 0], [0, 0, 0]]))
+    rows = list(confusion_cells(shares))
+    assert [[words for words, _ in row] for row in rows] == [["100", "<1", "·"], ["30", "70", "·"], ["–", "–", "–"]]
+    assert max(dark for row in rows for _, dark in row) <= 0.5  # dark ink stays legible
+    assert rows[1][1][1] > rows[1][0][1]
+
+
+def test_places_are_blocks_of_few_scenes_and_scenes_of_many() -> None:
+    few = summaries()[1].places
+    assert few is not None
+    assert (few.groups, few.unit) == (8, "blocks")
+    scenes = tuple(f"scene {n}/0/{block}" for n in range(9) for block in range(2))
+    arms = [REAL, MIXED]
+    found = summarise(
+        arms, [result(of, row, (60, 50, 40 + 9 * n), groups=scenes) for n, of in enumerate(arms) for row in range(3)]
+    )
+    places = found[1].places
+    assert places is not None
+    assert (places.groups, places.unit) == (9, "scenes")
+    gain = found[1].difference
+    assert gain is not None
+    assert places.low == pytest.approx(gain.mean)  # all scenes are alike
+    assert places.high == pytest.approx(gain.mean)
+
+
+def many(differences: dict[str, tuple[float, ...]]) -> list[ArmSummary]:
+    """Arms whose runs find that many more pixels of each class than real tiles only do."""
+    arms = {name: Arm(name, word="mixed") for name in differences}
+    runs = [result(REAL, row, (50 + row, 50, 50)) for row in range(3)]
+    runs += [
+        result(arms[name], row, (50 + row + int(extra), 50 + int(extra), 50 + int(extra)))
+        for name, extras in differences.items()
+        for row, extra in enumerate(extras)
+    ]
+    return summarise([REAL, *(Arm(name, training=(("cutmix", 1.0),)) for name in differences)], runs)
+
+
+def test_many_arms_are_told_by_what_they_showed() -> None:
+    found = many({"lead": (9, 9, 10), "good": (20, 20, 21), "bad": (-20, -20, -21), "same": (-3, 4, -2), "new": (5,)})
+    words = in_short(found, found[1].arm)
+    assert words[0].startswith("“lead” scored better than “real”")
+    assert any(line.startswith("Better than real tiles only, beyond noise: “good” (+0.") for line in words)
+    assert any(line.startswith("Worse than real tiles only, beyond noise: “bad” (−0.") for line in words)
+    assert any(line.startswith("No difference beyond noise: “same”") for line in words)
+    assert any(line.startswith("Too few seeds to say: “new”") for line in words)
+    assert "comparisons are judged together" in words[-1]
+    assert in_short(found[:3], None)[:2] == [entry.verdict for entry in found[1:3]]
+
+
+def test_one_comparison_needs_no_correction() -> None:
+    assert together(many({"good": (20, 20, 21)})) == []
+    assert together(many({"a": (-3, 4, -2), "b": (2, -4, 3)})) == []  # nothing is claimed
+
+
+def test_the_spread_names_its_largest_source_and_what_did_not_vary() -> None:
+    def run(row: int, generator: int, gain: int) -> tuple[RunResult, RunResult]:
+        plain = (50, 50, 50)
+        more = (50 + gain, 50 + gain, 50 + gain)
+        return result(REAL, row, plain, generator=-1), result(MIXED, row, more, generator=generator)
+
+    pairs = [run(0, 0, 4), run(1, 1, 14), run(2, 0, 5), run(3, 1, 15)]
+    base, headline = summarise([REAL, MIXED], [result for pair in pairs for result in pair])
+    found = spread(headline, base)
+    assert [row[0] for row in found.rows] == ["which generator", "start of the training"]
+    assert [row[2] for row in found.rows] == ["1", "2"]
+    assert float(found.rows[0][1]) > 5 * float(found.rows[1][1])
+    words = " ".join(found.words)
+    assert "Which tiles have labels did not vary" in words
+    assert "comes from: which generator" in words
+    assert "4 rows share 2 generators" in words
+    assert spread(None, base).rows == ()
+
+
+def test_tables_hold_all_digits() -> None:
+    found = summaries()
+    rows = list(csv.DictReader(StringIO(arms_csv(found))))
+    assert [row["arm"] for row in rows] == ["real", "real + made, R=1", "made"]
+    assert rows[0]["difference"] == rows[0]["places_low"] == ""
+    gain = found[1].difference
+    assert gain is not None
+    assert float(rows[1]["difference"]) == pytest.approx(gain.mean, abs=1e-6)
+    assert (rows[1]["unit"], rows[1]["units"]) == ("blocks", "8")
+    classes = list(csv.DictReader(StringIO(classes_csv(found, ("a", "b", "c")))))
+    assert len(classes) == 9
+    assert float(classes[4]["iou"]) == pytest.approx(
+        np.mean([iou((70 + r, 60 + 2 * r, 80), 1) for r in range(3)]), abs=1e-6
+    )
