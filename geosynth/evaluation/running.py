@@ -57,7 +57,8 @@ def run_experiment(
         jobs: every run, see ``experiment.jobs``.
         plan: what they belong to.
         run: trains and tests one of them.
-        out: claimed by the caller; the runs write under ``runs/``, which is removed in the end, unless ``keep``.
+        out: claimed by the caller; the runs write under ``runs/``. What the first run of each arm wrote is left there
+            for the report: the caller removes it.
         events: told the progress and each score, asked between runs whether to stop.
         budget: seconds for all runs. The first run of each arm is timed, the others are planned by that; a resumed
             experiment keeps its plan.
@@ -88,8 +89,6 @@ def run_experiment(
         tell_left_out(schedule, jobs, budget, events)
     work.do(schedule.runs, schedule.runs)
     work.clean(())
-    if not keep:
-        shutil.rmtree(out.path / "runs", ignore_errors=True)
     return [work.results[run] for run in jobs if run in work.results], schedule
 
 
@@ -156,10 +155,12 @@ class _Work:
                 self.events.check()
 
     def clean(self, planned: Iterable[Run]) -> None:
-        """Remove what finished runs wrote, unless one that is planned still needs it."""
+        """Remove what finished runs wrote, unless one that is planned still needs it, or the report will show it."""
         if self.keep:
             return
         needed = {self.jobs[run].teacher for run in planned if run not in self.results}
+        firsts = {run[0]: run for run in reversed(list(self.jobs))}
+        needed |= {self.jobs[run].folder for run in firsts.values()}
         for run in self.results:
             folder = self.jobs[run].folder
             if folder not in needed:

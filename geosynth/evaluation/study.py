@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from os import PathLike
@@ -122,6 +123,8 @@ def evaluate(
                 write_results(folder, subsets, asked, results, schedule, missing)
             with events.task("report"):
                 write_report(folder, real, synthetic, plan, results, events)
+            if not keep:
+                shutil.rmtree(runs, ignore_errors=True)
             folder.finish()
     words = headline(summarise(plan.arms, results))
     return "\n".join([*words, *left_out_words(schedule.left_out, missing)])

@@ -226,3 +226,15 @@ def test_a_real_experiment_trains_and_scores(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in lines] == ["arm", "real + made"]
     assert 0 < float(lines[1].split(",")[7]) < 1
     assert "| real + made | 8 | 8 | 1 |" in (out / "report.md").read_text()
+
+
+def test_the_report_is_drawn_with_the_segmenters_of_the_runs(tmp_path: Path) -> None:
+    real, made = make_pair(tmp_path)
+    plan = plan_for(made, arms=standard_arms({"made": made.path}, 1.0), seeds=(0, 1), steps=2)
+    out = tmp_path / "out"
+    evaluate(real.path, plan, out, Events(), threads=1, device="cpu")
+    assert not (out / "runs").exists()
+    words, page = (out / "report.md").read_text(), (out / "report.html").read_text()
+    assert "none is at hand" not in words
+    assert "KID" in words
+    assert "The same test tiles, as the arms see them" in page

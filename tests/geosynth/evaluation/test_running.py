@@ -84,11 +84,13 @@ def test_a_teacher_is_kept_until_it_has_taught_and_made_again_when_it_is_lost(tm
     out = tmp_path / "out"
     with pytest.raises(Cancelled):
         evaluate(real.path, plan, out, Events(), run=Fake(stop_at="real-filtered-made-r-1-s1"))
-    assert [path.name for path in (out / "runs").iterdir()] == ["real-s1"]
+    # The first runs are kept for the report, the other one for the run it is to teach.
+    assert {path.name for path in (out / "runs").iterdir()} == {"real-s0", "real-filtered-made-r-1-s0", "real-s1"}
     (out / "runs" / "real-s1" / "weights").unlink()
     (out / "runs" / "real-s1").rmdir()
     evaluate(real.path, plan, out, Events(), run=Fake(), rerun="resume")
     assert len(read_results(out)) == 4
+    assert not (out / "runs").exists()
 
 
 def test_a_budget_is_planned_once_and_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
