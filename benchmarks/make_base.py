@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--scenes", type=int, default=16, help="scenes a look")
     parser.add_argument("--device", default="auto")
