@@ -1,0 +1,1 @@
+"""What the plugin does without Qt and QGIS: find an interpreter, describe commands, run them, watch jobs."""
