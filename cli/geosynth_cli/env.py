@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from typing import Any
 
 import click
@@ -52,6 +53,7 @@ def environment() -> dict[str, Any]:
         "protocol": PROTOCOL,
         "python": platform.python_version(),
         "executable": sys.executable,
+        "base": str(files("geosynth") / "base"),  # a program that shows its classes need not start geosynth again
         "platform": platform.platform(),
         "device": _device() if packages["torch"] else "none (no torch)",
         "cores": os.cpu_count(),
