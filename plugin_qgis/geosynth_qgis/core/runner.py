@@ -159,9 +159,8 @@ def _reader(stream: IO[bytes] | None, name: str, lines: queue.Queue[tuple[str, b
 def _drain(readers: list[threading.Thread], lines: queue.Queue[tuple[str, bytes]], transcript: _Transcript) -> None:
     """What the pipes still hold. They close with the group; should a stranger hold one, we do not wait for it."""
     deadline = time.monotonic() + 1.0
-    while any(reader.is_alive() for reader in readers) and time.monotonic() < deadline:
+    while time.monotonic() < deadline and (any(reader.is_alive() for reader in readers) or not lines.empty()):
         transcript.take(lines, 0.01)
-    transcript.take(lines, 0.0)
 
 
 class _Transcript:
@@ -177,7 +176,7 @@ class _Transcript:
     def take(self, lines: queue.Queue[tuple[str, bytes]], wait: float) -> None:
         """Handle what is there, at most a good handful, so that a flood does not keep us from cancelling."""
         try:
-            source, line = lines.get(timeout=wait) if wait else lines.get_nowait()
+            source, line = lines.get(timeout=wait)
             for _ in range(500):
                 self._handle(source, line)
                 source, line = lines.get_nowait()
@@ -213,7 +212,9 @@ class _Transcript:
             return Outcome("done", last.text("message") if last else "\n".join(tail), **made)
         if cancelled or code == CANCELLED:
             told = last.text("message") if last and last.kind == "cancelled" else ""
-            return Outcome("cancelled", told or tr("cancelled; what is finished is kept, run it again to go on"), **made)
+            return Outcome(
+                "cancelled", told or tr("cancelled; what is finished is kept, run it again to go on"), **made
+            )
         return Outcome("failed", failure_words(code, error, tail), **made)
 
 
@@ -221,9 +222,7 @@ def mismatch_words(theirs: Any) -> str:
     """The interpreter's geosynth and this plugin do not understand each other."""
     newer = isinstance(theirs, int) and theirs > PROTOCOL
     remedy = (
-        tr("update the plugin")
-        if newer
-        else tr("update geosynth in that environment, or choose another environment")
+        tr("update the plugin") if newer else tr("update geosynth in that environment, or choose another environment")
     )
     return tr(
         "this geosynth speaks version {theirs} of the event protocol, and the plugin understands version {ours}: {remedy}"

@@ -80,9 +80,7 @@ class LayerList(QWidget):
         self.changed.emit()
 
     def value(self) -> list[str]:
-        return [
-            str(item.data(_VALUE)) for item in self._items() if item.checkState() == Qt.CheckState.Checked
-        ]
+        return [str(item.data(_VALUE)) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
 
     def tick(self, values: Sequence[str]) -> None:
         """Tick these; paths that are no layers of the project are added."""

@@ -14,6 +14,7 @@ from ..core.words import tr
 _ROW, _ROWS, _KEPT = 26, 5, 600
 _HELD_OUT = "val_"
 
+
 class Sparkline(QWidget):
     """One row a metric: its name, its curve, its latest value. ``val_x`` is drawn as dots over the curve of ``x``."""
 
