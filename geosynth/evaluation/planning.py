@@ -2,7 +2,8 @@
 
 Priority: the reference and the headline arm row by row up to ``HEADLINE_ROWS``; then three rows of every other arm, in
 the order of the arms; then what is left, row by row. Rows of an arm below ``FEWEST_SEEDS`` come together or not at all:
-from fewer nothing would be claimed. What an arm takes is known when its first row is done.
+from fewer nothing would be claimed. A row of an arm brings that of the reference along: what it is compared with, and
+whose segmenter may have to filter for it. What an arm takes is known when its first row is done.
 """
 
 from __future__ import annotations
@@ -31,21 +32,23 @@ class Schedule:
     left_out: tuple[Run, ...] = ()
 
 
-def by_priority(rows: Mapping[str, Sequence[int]], first: Sequence[str]) -> list[list[Run]]:
-    """Runs in the order of their priority, in blocks of which all or none are done.
+def by_priority(rows: Mapping[str, Sequence[int]], reference: str | None, headline: str | None) -> list[list[Run]]:
+    """Runs in the order of their priority, in blocks of which all or none are done; later blocks repeat what they need.
 
     Args:
         rows: the row numbers of every arm; the reference's hold those of all others.
-        first: the reference and the headline arm.
+        reference, headline: names of these arms, as far as there are any.
     """
-    ahead = [name for name in rows if name in first]
-    others = [name for name in rows if name not in first]
+    ahead = [name for name in rows if name in (reference, headline)]
+    others = [name for name in rows if name not in ahead]
     table = list(dict.fromkeys(number for name in rows for number in rows[name]))
+
+    def compared(name: str, numbers: Sequence[int]) -> list[Run]:
+        return [(one, number) for number in numbers for one in (reference, name) if one is not None]
+
     blocks = [[(name, number) for name in ahead if number in rows[name]] for number in table[:HEADLINE_ROWS]]
-    blocks += [[(name, number) for number in rows[name][:FEWEST_SEEDS]] for name in others]
-    done = {run for block in blocks for run in block}
-    for number in table:
-        blocks += [[(name, number)] for name in others if number in rows[name] and (name, number) not in done]
+    blocks += [compared(name, rows[name][:FEWEST_SEEDS]) for name in others]
+    blocks += [compared(name, [number]) for number in table for name in others if number in rows[name][FEWEST_SEEDS:]]
     blocks += [[(name, number) for name in ahead if number in rows[name]] for number in table[HEADLINE_ROWS:]]
     return [block for block in blocks if block]
 
@@ -55,7 +58,7 @@ def fit(
 ) -> Schedule:
     """The blocks that fit into ``budget`` seconds, in their order; the first is done whatever it takes.
 
-    A block that does not fit is left out; a cheaper one after it may still fit.
+    A block that does not fit is left out; a cheaper one after it may still fit. A run in several blocks is done once.
 
     Args:
         blocks: see ``by_priority``.
@@ -63,14 +66,15 @@ def fit(
         budget: seconds in all.
         done: what finished runs took; they are in the schedule anyway.
     """
-    runs, left_out, spent = list[Run](), list[Run](), sum(done.values())
-    for block in blocks:
-        cost = sum(seconds(run[0]) for run in block if run not in done)
-        fits = not runs or spent + cost <= budget
-        spent += cost if fits else 0.0
-        for run in block:
-            (runs if fits or run in done else left_out).append(run)
-    return Schedule(tuple(runs), tuple(left_out))
+    every = list(dict.fromkeys(run for block in blocks for run in block))
+    chosen, spent = set(done), sum(done.values())
+    for position, block in enumerate(blocks):
+        new = [run for run in block if run not in chosen]
+        cost = sum(seconds(run[0]) for run in new)
+        if not position or spent + cost <= budget:
+            chosen.update(new)
+            spent += cost
+    return Schedule(tuple(run for run in every if run in chosen), tuple(run for run in every if run not in chosen))
 
 
 def parse_duration(text: str) -> float:

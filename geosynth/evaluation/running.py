@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -72,16 +73,16 @@ def run_experiment(
         Cancelled: stopped by the user; finished runs are kept.
     """
     work = _Work(jobs, run, out, events, machines or Machines(), keep)
-    first = [arm.name for arm in (reference_arm(plan.arms), headline_arm(plan.arms)) if arm is not None]
+    reference, headline = (arm and arm.name for arm in (reference_arm(plan.arms), headline_arm(plan.arms)))
     rows: dict[str, list[int]] = {}
     for name, number in jobs:
         rows.setdefault(name, []).append(number)
-    blocks = by_priority(rows, first)
+    blocks = by_priority(rows, reference, headline)
     for known in work.results:
         work.tell(known)
     schedule = kept_schedule(out)
     if schedule is None and (budget is None or not blocks):
-        schedule = Schedule(tuple(run for block in blocks for run in block))
+        schedule = fit(blocks, work.seconds_of, math.inf, {})
     if schedule is None:
         assert budget is not None
         schedule = _planned(work, blocks, budget * work.machines.workers, events)

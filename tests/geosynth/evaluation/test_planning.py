@@ -6,22 +6,37 @@ from geosynth.errors import GeosynthError
 from geosynth.evaluation.planning import by_priority, fit, in_words, parse_duration
 
 ROWS = {"real": range(7), "mixed": range(7), "cutmix": range(4), "made": range(3)}
-BLOCKS = by_priority(ROWS, ["real", "mixed"])
+BLOCKS = by_priority(ROWS, "real", "mixed")
+
+
+def with_real(name: str, *numbers: int) -> list[tuple[str, int]]:
+    return [(one, number) for number in numbers for one in ("real", name)]
 
 
 def test_the_headline_comes_first_and_others_in_threes() -> None:
     assert BLOCKS[:5] == [[("real", n), ("mixed", n)] for n in range(5)]
-    assert BLOCKS[5:7] == [[("cutmix", n) for n in range(3)], [("made", n) for n in range(3)]]
-    assert BLOCKS[7:] == [[("cutmix", 3)], [("real", 5), ("mixed", 5)], [("real", 6), ("mixed", 6)]]
-    every = [run for block in BLOCKS for run in block]
-    assert len(every) == len(set(every)) == 7 + 7 + 4 + 3
+    assert BLOCKS[5:7] == [with_real("cutmix", 0, 1, 2), with_real("made", 0, 1, 2)]
+    assert BLOCKS[7:] == [with_real("cutmix", 3), with_real("mixed", 5), with_real("mixed", 6)]
+    plan = fit(BLOCKS, lambda name: 1.0, 1e9, {})
+    assert len(plan.runs) == len(set(plan.runs)) == 7 + 7 + 4 + 3
+
+
+def test_no_run_is_left_without_what_it_is_compared_with() -> None:
+    rows = {"real": range(8), "mixed": range(8), "filtered": range(8)}
+    blocks = by_priority(rows, "real", "mixed")
+    seconds = {"real": 10.0, "mixed": 100.0, "filtered": 1.0}
+    for budget in range(100, 1000, 7):
+        runs = set(fit(blocks, seconds.__getitem__, budget, {}).runs)
+        assert all(("real", number) in runs for _, number in runs)
+    alone = by_priority({"mixed": range(2), "made": range(2)}, None, "mixed")
+    assert alone == [[("mixed", 0)], [("mixed", 1)], [("made", 0), ("made", 1)]]
 
 
 def test_what_does_not_fit_is_left_out_and_cheaper_runs_may_follow() -> None:
     seconds = {"real": 10.0, "mixed": 10.0, "cutmix": 50.0, "made": 10.0}
     plan = fit(BLOCKS, seconds.__getitem__, 100 + 30, {})
-    assert plan.runs == (*(run for block in BLOCKS[:5] for run in block), *BLOCKS[6])
-    assert set(plan.left_out) == {run for block in (BLOCKS[5], *BLOCKS[7:]) for run in block}
+    assert plan.runs == (*(run for block in BLOCKS[:5] for run in block), *(("made", n) for n in range(3)))
+    assert set(plan.left_out) == {run for block in (BLOCKS[5], *BLOCKS[7:]) for run in block} - set(plan.runs)
     assert fit(BLOCKS, seconds.__getitem__, 1, {}).runs == tuple(BLOCKS[0])  # the first is always done
     assert fit(BLOCKS, seconds.__getitem__, 1e9, {}).left_out == ()
 
