@@ -9,7 +9,6 @@ from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from ..core.jobs import Job
-from ..core.words import tr
 from ..processing.running import RunningAlgorithm, load_job_results
 
 _POLL_MS, _PATIENCE_MS = 400, 1700
@@ -17,7 +16,7 @@ _ENDED = ("done", "failed", "cancelled", "dead")
 
 
 class Run(QObject):
-    """What the two have in common. ``ended`` says the state (done, failed, cancelled, dead) and a message for people."""
+    """What the two have in common. ``ended`` says done, failed, cancelled or dead, and a message for people."""
 
     received = pyqtSignal(object)
     spoke = pyqtSignal(str)
@@ -117,10 +116,7 @@ class DetachedRun(Run):
         self._timer.stop()
         if state == "done":
             load_job_results(self.job, QgsProject.instance())
-        message = self.job.message() or "\n".join(str(self.job.tail() or "").splitlines()[-3:])
-        if state == "dead":
-            message = message or tr("It ended without a word: the computer was switched off, or it was killed.")
-        self._end(state, message)
+        self._end(state, self.job.message())
 
 
 def resumable(run: Run) -> bool:

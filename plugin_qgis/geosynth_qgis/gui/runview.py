@@ -129,7 +129,7 @@ class RunView(QFrame):
         return self._run is not None and self._run.state == "running"
 
     def watch(self, run: Run) -> None:
-        """Show this run from now on; call before it is started. The one shown before goes on unseen if it is detached."""
+        """Show this run; call before it is started. The one shown before goes on unseen if it is detached."""
         self._unhook()
         self._run, self._tracker = run, ProgressTracker()
         run.received.connect(self._take)

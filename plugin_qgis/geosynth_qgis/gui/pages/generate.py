@@ -127,15 +127,19 @@ class GeneratePage(Page):
         if mode == DRAWN:
             problem = self._drawing_problem()
             return [] if problem is None else [problem]
-        if mode == OF and not values.get("OF"):
-            return [tr("Real tiles: choose the tileset to count.")]
-        if mode == MASKS and not values.get("FROM_MASKS") and not values.get("FROM_MASKS_TILES"):
-            return [tr("Masks: tick a layer or choose a tileset.")]
-        if mode == MASKS and values.get("FROM_MASKS") and values.get("FROM_MASKS_TILES"):
-            return [tr("Masks: layers or a tileset, not both.")]
-        if mode == IMAGES and not values.get("FROM_IMAGES") and not values.get("FROM_IMAGES_TILES"):
-            return [tr("Images: tick a layer or choose a tileset.")]
-        return []
+        masks, images = bool(values.get("FROM_MASKS")), bool(values.get("FROM_IMAGES"))
+        complaints = {
+            OF: [(not values.get("OF"), tr("Real tiles: choose the tileset to count."))],
+            MASKS: [
+                (not masks and not values.get("FROM_MASKS_TILES"), tr("Masks: tick a layer or choose a tileset.")),
+                (masks and bool(values.get("FROM_MASKS_TILES")), tr("Masks: layers or a tileset, not both.")),
+            ],
+            IMAGES: [
+                (not images and not values.get("FROM_IMAGES_TILES"), tr("Images: tick a layer or choose a tileset.")),
+                (images and bool(values.get("FROM_IMAGES_TILES")), tr("Images: layers or a tileset, not both.")),
+            ],
+        }
+        return [words for wrong, words in complaints.get(mode, []) if wrong]
 
     def hint(self) -> str:
         described = self._described()

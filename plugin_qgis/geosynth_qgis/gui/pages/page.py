@@ -32,7 +32,7 @@ _CHECK_MS = 150
 
 
 class Page(QWidget):
-    """One step. Subclasses lay out fields in ``build`` and add to ``values`` and ``problems`` what fields cannot say."""
+    """One step. Subclasses lay out fields in ``build``; ``values`` and ``problems`` say what fields cannot."""
 
     command, title, says, verb = "", "", "", ""
     result_name = ""
@@ -47,7 +47,7 @@ class Page(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._fields: dict[str, tuple[QWidget, Callable[[], Any]]] = {}
-        self._held = False
+        self._held, self._ready = False, False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.check)
@@ -70,32 +70,7 @@ class Page(QWidget):
         self.build()
         if self.more_form.rowCount():
             layout.addWidget(self.more)
-        self.detach = QCheckBox(tr("Goes on when QGIS is closed"))
-        self.detach.setChecked(True)
-        self.detach.setToolTip(tr("The run has a life of its own. The panel shows it again when QGIS is opened."))
-        self.detach.setVisible(self.can_detach)
-        layout.addWidget(self.detach)
-        self._words = QLabel()
-        self._words.setWordWrap(True)
-        self._words.setTextFormat(Qt.TextFormat.PlainText)
-        self._words.setObjectName("geosynthProblems")
-        layout.addWidget(self._words)
-        self.run_button = QPushButton(self.verb)
-        self.run_button.setObjectName(f"geosynthRun_{self.command}")
-        self.run_button.setDefault(True)
-        self.run_button.setStyleSheet("font-weight: bold; padding: 4px 14px")
-        self.run_button.clicked.connect(lambda: self.wanted.emit(self))
-        self.copy_button = QPushButton(tr("Copy command"))
-        self.copy_button.setToolTip(tr("The same as a command line, for a terminal or a script"))
-        self.copy_button.clicked.connect(lambda: self.copy_wanted.emit(self))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run_button)
-        buttons.addWidget(self.copy_button)
-        buttons.addStretch()
-        layout.addLayout(buttons)
-        self.run_button.setVisible(bool(self.verb))
-        self.copy_button.setVisible(bool(self.verb))
-        layout.addStretch()
+        self._foot(layout)
 
     # -- for subclasses
 
@@ -157,9 +132,16 @@ class Page(QWidget):
         """Something changed: check again, soon."""
         self._timer.start(_CHECK_MS)
 
-    def hold_back(self, held: bool) -> None:
-        """No second run beside one that is going on."""
-        self._held = held
+    def prepare(self) -> None:
+        """What has to be written before the algorithm can run.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+
+    def hold_back(self, held: bool, ready: bool) -> None:
+        """No second run beside one that is going on, and none without an environment that has answered."""
+        self._held, self._ready = held, ready
         self.check()
 
     def check(self) -> bool:
@@ -177,13 +159,15 @@ class Page(QWidget):
             ]
         if found:
             self._words.setText("\n".join(f"• {text}" for text in dict.fromkeys(found[:3])))
+        elif not self._ready:
+            self._words.setText(tr("The environment has not answered yet: see the page Setup."))
         elif self._held:
             self._words.setText(tr("Another run is going on."))
         else:
             self._words.setText(self.hint())
         self._words.setStyleSheet("color: #a33c00" if found else "")
         self._words.setVisible(bool(self._words.text()))
-        self.run_button.setEnabled(not found and not self._held)
+        self.run_button.setEnabled(not found and self._ready and not self._held)
         self.copy_button.setEnabled(not found)
         return not found
 
@@ -191,6 +175,35 @@ class Page(QWidget):
         """What the run is called in the panel and in the list of jobs."""
         name = Path(str(self.values().get("OUTPUT", ""))).name
         return f"{self.title}: {name}" if name else self.title
+
+    def _foot(self, layout: QVBoxLayout) -> None:
+        """What is missing, and the buttons."""
+        self.detach = QCheckBox(tr("Goes on when QGIS is closed"))
+        self.detach.setChecked(True)
+        self.detach.setToolTip(tr("The run has a life of its own. The panel shows it again when QGIS is opened."))
+        self.detach.setVisible(self.can_detach)
+        layout.addWidget(self.detach)
+        self._words = QLabel()
+        self._words.setWordWrap(True)
+        self._words.setTextFormat(Qt.TextFormat.PlainText)
+        self._words.setObjectName("geosynthProblems")
+        layout.addWidget(self._words)
+        self.run_button = QPushButton(self.verb)
+        self.run_button.setObjectName(f"geosynthRun_{self.command}")
+        self.run_button.setDefault(True)
+        self.run_button.setStyleSheet("font-weight: bold; padding: 4px 14px")
+        self.run_button.clicked.connect(lambda: self.wanted.emit(self))
+        self.copy_button = QPushButton(tr("Copy command"))
+        self.copy_button.setToolTip(tr("The same as a command line, for a terminal or a script"))
+        self.copy_button.clicked.connect(lambda: self.copy_wanted.emit(self))
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button)
+        buttons.addWidget(self.copy_button)
+        buttons.addStretch()
+        layout.addLayout(buttons)
+        self.run_button.setVisible(bool(self.verb))
+        self.copy_button.setVisible(bool(self.verb))
+        layout.addStretch()
 
     def _label(self, widget: QWidget) -> str:
         for form in (self.form, self.more_form):

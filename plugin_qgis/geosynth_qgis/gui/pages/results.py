@@ -7,14 +7,22 @@ from typing import Any
 
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QLineEdit, QPushButton
+from qgis.PyQt.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from ...core.artefacts import kind_of, provenance
 from ...core.words import tr
 from ..choosers import FolderChooser
 from .page import Page, new_form, number
 
-_ALL = ("tileset", "scene", "generator", "segmenter", "classes", "report")
+_KINDS = {
+    "tileset": tr("A tileset."),
+    "scene": tr("A whole scene."),
+    "generator": tr("A generator."),
+    "segmenter": tr("A segmenter."),
+    "classes": tr("Class rasters."),
+    "report": tr("A report."),
+    "unfinished": tr("An unfinished run."),
+}
 
 
 class ResultsPage(Page):
@@ -28,10 +36,9 @@ class ResultsPage(Page):
     scores_wanted = pyqtSignal(str)
 
     def build(self) -> None:
-        self.made = FolderChooser(_ALL, tr("Result"))
+        self.made = FolderChooser(list(_KINDS)[:-1], tr("Result"))
         self.form.addRow(tr("Made"), self.made)
         self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        from qgis.PyQt.QtWidgets import QLabel
 
         self._facts = QLabel()
         self._facts.setWordWrap(True)
@@ -93,16 +100,15 @@ class ResultsPage(Page):
         return []
 
     def _chosen(self) -> None:
-        value = self.made.value()
+        value, synthetic = self.made.value(), False
         folder = Path(value) if value else None
         kind = kind_of(folder) if folder is not None else None
         if folder is None or kind is None:
             self._facts.setText(tr("Nothing yet."))
-            synthetic = False
         else:
             about = provenance(folder)
             synthetic = about.synthetic
-            self._facts.setText("\n".join([about.title, *about.lines]))
+            self._facts.setText("\n".join([_KINDS[kind], *about.lines]))
         self.buttons["load"].setEnabled(kind in ("tileset", "scene", "classes"))
         self.buttons["review"].setEnabled(kind == "tileset")
         self.buttons["nearest"].setEnabled(kind == "tileset" and synthetic)
