@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .command_table import COMMANDS
 from .options import Command
 from .words import tr
 
@@ -189,6 +190,16 @@ def results_of(command: Command, values: Mapping[str, Any]) -> list[Result]:
         if path is not None:
             found.append(_result(output.name, output.kind, tr(output.label), path, folder))
     return found
+
+
+def results_in(folder: str | os.PathLike[str]) -> list[Result]:
+    """What there is to look at in a folder, whichever command made it."""
+    home = Path(folder)
+    commands = {"tileset": "generate", "scene": "generate", "report": "evaluate", "classes": "predict"}
+    command = COMMANDS.get(commands.get(kind_of(home) or "", ""))
+    if command is None and (home / "report" / "report.html").is_file() and (home / "classes.gpkg").is_file():
+        command = COMMANDS["demo"]
+    return [] if command is None else results_of(command, {"OUTPUT": str(home)})
 
 
 def _class_rasters(folder: Path) -> list[Result]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .command_table import COMMANDS, RERUN_CHOICES
-from .environment import interpreter_argv
+from .environment import run_argv
 from .options import FOLDERS_IN, Command, Option
 from .processes import WINDOWS
 from .words import tr
@@ -90,7 +90,7 @@ def _number(value: Any) -> str:
 
 def command_text(python: str, command: Command, values: Values) -> str:
     """What to paste into a terminal to do the same: quoted for this system's shell."""
-    argv = [*interpreter_argv(python), *arguments(command, values)]
+    argv = run_argv(python, arguments(command, values))
     return subprocess.list2cmdline(argv) if WINDOWS else shlex.join(argv)
 
 

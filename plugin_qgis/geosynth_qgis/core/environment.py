@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,9 @@ def child_environment(base: Mapping[str, str] | None = None, proxy: str = "", no
     given = os.environ if base is None else base
     clean = {name: value for name, value in given.items() if not name.upper().startswith(_LEAKING)}
     osgeo = given.get("OSGEO4W_ROOT", "")
-    for name in clean:
+    for name, value in clean.items():
         if osgeo and name.upper() == "PATH":
-            parts = clean[name].split(os.pathsep)
-            clean[name] = os.pathsep.join(part for part in parts if not _within(part, osgeo))
+            clean[name] = os.pathsep.join(part for part in value.split(os.pathsep) if not _within(part, osgeo))
     for names, value in ((("HTTP_PROXY", "HTTPS_PROXY"), proxy), (("NO_PROXY",), no_proxy)):
         for name in names if value else ():
             clean[name] = clean[name.lower()] = value
@@ -106,7 +105,7 @@ def handshake(
     Raises:
         EnvironmentProblem: it cannot be used; the message says why and what to do.
     """
-    path = _existing(python)
+    path = checked_python(python)
     deadline = time.monotonic() + timeout
     printed: list[str] = []
     stopped = is_cancelled or (lambda: False)
@@ -136,8 +135,19 @@ def handshake(
     return _understood(path, facts)
 
 
-def _existing(python: str) -> str:
-    """The path of the interpreter as it is: a link into another Python is what makes a virtual environment."""
+def run_argv(python: str, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+    """The whole command line: ``arguments`` begin with the command, after which the options of the run go."""
+    return [*interpreter_argv(python), *arguments[:1], *options, *arguments[1:]]
+
+
+def checked_python(python: str) -> str:
+    """The interpreter's absolute path; a folder may be given for the environment in it. Starts nothing.
+
+    Links are not followed: a link into another Python is what makes a virtual environment.
+
+    Raises:
+        EnvironmentProblem: there is none, in words.
+    """
     if not python.strip():
         raise EnvironmentProblem(tr("no environment is chosen yet; choose one, or create one"))
     path = os.path.abspath(os.path.expanduser(python.strip()))

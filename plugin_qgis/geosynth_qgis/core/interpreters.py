@@ -68,7 +68,7 @@ def probe(path: str, origin: str = "") -> Interpreter | None:
     if WINDOWS and "windowsapps" in path.lower() and not os.path.getsize(path):
         return None  # opens the shop instead of answering
     try:
-        answer = subprocess.run(  # noqa: S603  # nosec B603 - an argument list, no shell
+        answer = subprocess.run(  # nosec B603 - an argument list, no shell
             [path, "-I", "-c", _QUESTION],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -155,7 +155,7 @@ def _py_launcher() -> list[str]:
     if launcher is None:
         return []
     try:
-        answer = subprocess.run(  # noqa: S603  # nosec B603 - an argument list, no shell
+        answer = subprocess.run(  # nosec B603 - an argument list, no shell
             [launcher, "-0p"],
             stdin=subprocess.DEVNULL,
             capture_output=True,

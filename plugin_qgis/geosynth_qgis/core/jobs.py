@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .environment import child_environment, interpreter_argv
+from .environment import child_environment, run_argv
 from .events import LAST, Event, read_events
 from .processes import WINDOWS, identity, kill_group, start_options, terminate_group
 from .runner import failure_words, working_folder
@@ -180,10 +180,8 @@ class JobStore:
         """
         folder = self.folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{arguments[0]}-{secrets.token_hex(2)}"
         job = Job(folder, title, arguments[0], (), output, time.time(), dict(values or {}))
-        argv = [
-            *interpreter_argv(python), arguments[0], "--progress", "none", "--events", str(job.events_file),
-            "--cancel-file", str(job.stop_file), *arguments[1:],
-        ]  # fmt: skip
+        options = ("--progress", "none", "--events", str(job.events_file), "--cancel-file", str(job.stop_file))
+        argv = run_argv(python, arguments, options)
         job = replace(job, argv=tuple(argv))
         try:
             folder.mkdir(parents=True)
@@ -223,7 +221,7 @@ class JobStore:
 def _popen(argv: Sequence[str], folder: Path, cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     def start(options: dict[str, Any]) -> subprocess.Popen[bytes]:
         with (folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603  # nosec B603 - an argument list, no shell
+            return subprocess.Popen(  # nosec B603 - an argument list, no shell
                 list(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -44,7 +44,7 @@ def kill_group(pid: int) -> None:
         return
     tool = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe"
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(  # noqa: S603  # nosec B603 - a fixed program and a number
+        subprocess.run(  # nosec B603 - a fixed program and a number
             [str(tool), "/T", "/F", "/PID", str(int(pid))],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -66,7 +66,7 @@ def identity(pid: int) -> str:
             return ""
         return "" if fields[0] in "ZX" else fields[19]
     try:
-        found = subprocess.run(  # noqa: S603  # nosec B603 - a fixed program and a number
+        found = subprocess.run(  # nosec B603 - a fixed program and a number
             ["/bin/ps", "-o", "stat=,lstart=", "-p", str(int(pid))],
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -81,7 +81,7 @@ def run(
     """
     transcript = _Transcript(on_event, on_line)
     try:
-        process = subprocess.Popen(  # noqa: S603  # nosec B603 - an argument list, no shell
+        process = subprocess.Popen(  # nosec B603 - an argument list, no shell
             list(argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -225,7 +225,8 @@ def mismatch_words(theirs: Any) -> str:
         tr("update the plugin") if newer else tr("update geosynth in that environment, or choose another environment")
     )
     return tr(
-        "this geosynth speaks version {theirs} of the event protocol, and the plugin understands version {ours}: {remedy}"
+        "this geosynth speaks version {theirs} of the event protocol, and the plugin understands version {ours}:"
+        " {remedy}"
     ).format(theirs=theirs, ours=PROTOCOL, remedy=remedy)
 
 
