@@ -11,11 +11,11 @@ from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QSizePolicy,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -24,6 +24,7 @@ from .folders import known_folders
 
 _VALUE = Qt.ItemDataRole.UserRole
 _ROWS = 4
+_NARROWEST = 60
 BROWSE = "…"
 
 
@@ -50,6 +51,7 @@ class LayerList(QWidget):
         super().__init__(parent)
         self._accepts, self._title, self._rows = accepts, title, rows
         self._list = QListWidget()
+        self._list.setMinimumWidth(_NARROWEST)
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.itemChanged.connect(lambda _: self.changed.emit())
@@ -61,6 +63,7 @@ class LayerList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._list)
         layout.addWidget(add, 0, Qt.AlignmentFlag.AlignTop)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._fit()
 
     def refresh(self, project: QgsProject) -> None:
@@ -141,6 +144,7 @@ class FolderChooser(QWidget):
         self.box.setEditable(False)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(12)
+        self.box.setMinimumWidth(_NARROWEST)
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
         browse = QToolButton()
@@ -196,10 +200,9 @@ class OutputField(QWidget):
 
     def __init__(self, is_file: bool = False, files: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        from qgis.PyQt.QtWidgets import QLineEdit
-
         self._is_file, self._files, self._own = is_file, files, False
         self.line = QLineEdit()
+        self.line.setMinimumWidth(_NARROWEST)
         self.line.textEdited.connect(self._edited)
         self.line.textChanged.connect(lambda _: self.changed.emit())
         browse = QToolButton()
@@ -234,13 +237,3 @@ class OutputField(QWidget):
         if path:
             self._own = True
             self.line.setText(path)
-
-
-def stacked(*widgets: QWidget) -> QWidget:
-    """Widgets above each other as one."""
-    whole = QWidget()
-    layout = QVBoxLayout(whole)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -55,7 +55,10 @@ class CreationBox(QgsCollapsibleGroupBox):
         self._maker.failed.connect(lambda words: self._ended(Outcome("failed", words)))
         self._event.connect(self._progress)
         self._line.connect(self._spoken)
-        layout = QVBoxLayout(self)
+        inner = QWidget()  # opening the box shows all its children; those of this one keep their own mind
+        QVBoxLayout(self).addWidget(inner)
+        layout = QVBoxLayout(inner)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._fields())
         self._words = QLabel()
         self._words.setWordWrap(True)
@@ -205,6 +208,13 @@ class CreationBox(QgsCollapsibleGroupBox):
     def _say(self, text: str, style: str = "") -> None:
         self._words.setText(text)
         self._words.setStyleSheet(style)
+        QTimer.singleShot(0, self._make_room)
+
+    def _make_room(self) -> None:
+        window = self.window()
+        needed = window.layout().totalHeightForWidth(window.width()) if window.layout() is not None else 0
+        if needed > window.height():
+            window.resize(window.width(), needed)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, tr("Wheel of geosynth"), "", tr("Wheels (*.whl)"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from qgis.core import Qgis, QgsApplication, QgsProject
+from qgis.core import Qgis, QgsApplication, QgsProcessingException, QgsProject
 from qgis.gui import QgsDockWidget
 from qgis.PyQt.QtCore import QT_VERSION_STR, Qt, QTimer
 from qgis.PyQt.QtWidgets import (
@@ -20,14 +19,13 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import settings
-from ..core.artefacts import kind_of, results_of
-from ..core.commands import COMMANDS, command_text
+from ..core.artefacts import results_in
 from ..core.diagnostics import diagnostics
 from ..core.environment import Handshake, handshake
-from ..core.jobs import Job, JobStore
+from ..core.jobs import Job, JobProblem, JobStore
 from ..core.words import tr
-from ..processing.running import detached
-from ..processing.styling import add_results
+from ..processing.running import command_line_text, detached
+from ..styling import add_results
 from .background import Background
 from .environmentdialog import EnvironmentDialog
 from .folders import remember
@@ -123,7 +121,7 @@ class GeosynthDock(QgsDockWidget):
         layout.setSpacing(0)
         layout.addLayout(upper, 1)
         layout.addWidget(self.view)
-        whole.setMinimumWidth(400)
+        whole.setMinimumWidth(430)
         self.setWidget(whole)
 
     def _connect(self) -> None:
@@ -164,14 +162,15 @@ class GeosynthDock(QgsDockWidget):
     def ask_environment(self) -> None:
         """The handshake, in a thread."""
         python = settings.python_path()
-        self._handshake = None
+        self._handshake, self._refusal = None, ""
         self.generate.know_base("")
         self._hold()
         if not python:
             self.setup.refused(tr("No environment is chosen yet. Press Environment … to choose or create one."))
             return
         self.setup.asking()
-        self._asker.ask(lambda is_cancelled: handshake(python, is_cancelled=is_cancelled))
+        environment = settings.run_environment()
+        self._asker.ask(lambda is_cancelled: handshake(python, is_cancelled=is_cancelled, environment=environment))
 
     def _answered(self, answer: Handshake) -> None:
         self._handshake, self._refusal = answer, ""
@@ -218,7 +217,7 @@ class GeosynthDock(QgsDockWidget):
         if alone:
             try:
                 run: Run = DetachedRun(detached(command, values, title), values, self)
-            except Exception as error:
+            except JobProblem as error:
                 QMessageBox.warning(self, tr("geosynth"), str(error))
                 return None
             self.setup.jobs.refresh()
@@ -284,17 +283,20 @@ class GeosynthDock(QgsDockWidget):
 
     def _hold(self) -> None:
         for page in self.pages:
-            page.hold_back(self.view.busy, self._handshake is not None)
+            page.hold_back(self.view.busy, bool(settings.python_path()) and not self._refusal)
 
     # -- what is made
 
     def load(self, folder: str) -> None:
         """Add what lies in a folder to the map, as a run of it would."""
-        command = COMMANDS["predict" if kind_of(folder) == "classes" else "generate"]
-        add_results(results_of(command, {"OUTPUT": folder}), QgsProject.instance(), Path(folder).name)
+        add_results(results_in(folder), QgsProject.instance(), folder)
 
     def copy_command(self, page: Page) -> None:
-        text = command_text(settings.python_path(), COMMANDS[page.command], page.values())
+        try:
+            text = command_line_text(page.command, page.values())
+        except QgsProcessingException as problem:
+            self._iface.messageBar().pushWarning(tr("geosynth"), str(problem))
+            return
         QgsApplication.clipboard().setText(text)
         self._iface.messageBar().pushInfo(tr("geosynth"), tr("The command is on the clipboard."))
 

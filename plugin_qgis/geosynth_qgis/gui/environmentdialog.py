@@ -76,7 +76,8 @@ class EnvironmentDialog(QDialog):
         python = self.python.filePath().strip()
         self.ask_button.setEnabled(False)
         self._say(tr("asking … (some seconds)"))
-        self._asker.ask(lambda is_cancelled: handshake(python, is_cancelled=is_cancelled))
+        environment = settings.run_environment()
+        self._asker.ask(lambda is_cancelled: handshake(python, is_cancelled=is_cancelled, environment=environment))
 
     def _answered(self, answer: Handshake) -> None:
         self.ask_button.setEnabled(True)
@@ -95,7 +96,6 @@ class EnvironmentDialog(QDialog):
     def _say(self, text: str, style: str = "") -> None:
         self._answer.setText(text)
         self._answer.setStyleSheet(style)
-        self.adjustSize()
 
     def closeEvent(self, event: object) -> None:  # noqa: N802
         self._asker.give_up()

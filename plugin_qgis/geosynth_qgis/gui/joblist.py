@@ -59,8 +59,8 @@ class JobList(QWidget):
         self._show_button.clicked.connect(self._show)
         self._cancel_button = QPushButton(tr("Cancel"))
         self._cancel_button.clicked.connect(self._cancel)
-        self._forget_button = QPushButton(tr("Take off the list"))
-        self._forget_button.setToolTip(tr("The results stay where they are"))
+        self._forget_button = QPushButton(tr("Forget"))
+        self._forget_button.setToolTip(tr("Takes it off the list; the results stay where they are"))
         self._forget_button.clicked.connect(self._forget)
         row = QHBoxLayout()
         for button in (self._show_button, self._cancel_button, self._forget_button):

@@ -41,9 +41,10 @@ class SketchBox(QWidget):
             button = QPushButton(text)
             button.clicked.connect(lambda _=False, act=act: act())
             row.addWidget(button)
-        self._size = QLabel()
-        row.addWidget(self._size, 1)
+        row.addStretch()
         layout.addLayout(row)
+        self._size = QLabel()
+        layout.addWidget(self._size)
         sketch.changed.connect(self._changed)
 
     def offer(self, described: Description | None) -> None:

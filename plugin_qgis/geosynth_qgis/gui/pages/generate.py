@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import QgsProject
-from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QLineEdit, QStackedWidget, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QLineEdit, QVBoxLayout, QWidget
 
 from ...core.words import tr
 from ..choosers import FolderChooser, LayerList, is_label, is_raster
@@ -28,23 +28,24 @@ class GeneratePage(Page):
         self._sketch = sketch
         self._base: Path | None = None
         self._parts: dict[str, dict[str, tuple[QWidget, Callable[[], Any]]]] = {}
+        self._shown: dict[str, QWidget] = {}
         super().__init__(parent)
 
     def build(self) -> None:
-        words = [("base", tr("base, which ships with geosynth"))]
+        words = [("base", tr("base, of geosynth"))]
         self.add("MODEL", tr("Generator"), FolderChooser(["generator"], tr("Generator"), words))
         self.mode = choice(
-            (NEW, tr("new pairs: a number")),
-            (OF, tr("new pairs: as many as real ones")),
-            (DRAWN, tr("an image for a mask I draw")),
-            (MASKS, tr("images for masks there are")),
-            (IMAGES, tr("masks for images")),
+            (NEW, tr("new pairs")),
+            (OF, tr("new pairs by ratio")),
+            (DRAWN, tr("image for a drawn mask")),
+            (MASKS, tr("images for given masks")),
+            (IMAGES, tr("masks for given images")),
             (SCENE, tr("one seamless scene")),
         )
         self.mode.setObjectName("geosynthMode")
         self.form.addRow(tr("Make"), self.mode)
-        self._stack = QStackedWidget()
-        self.form.addRow(self._stack)
+        below = QVBoxLayout()
+        self.form.addRow(below)
         for name, lay_out in (
             (NEW, self._new),
             (OF, self._of),
@@ -59,11 +60,13 @@ class GeneratePage(Page):
             self._parts[name] = {}
             for parameter, label, widget in lay_out():
                 widget.setObjectName(f"geosynth_generate_{name}_{parameter}")
+                widget.setMinimumWidth(60)
                 if parameter:
                     self._parts[name][parameter] = (widget, reader(widget))
                 form.addRow(label, widget) if label else form.addRow(widget)
                 notice(widget, self.touched)
-            self._stack.addWidget(part)
+            below.addWidget(part)
+            self._shown[name] = part
         self.add("SEED", tr("Seed"), number(0, 0, 2**31 - 1), tr("Same seed, same result"))
         self.add_output(tr("Write to"))
         tip = tr("More is finer and slower")
@@ -168,15 +171,15 @@ class GeneratePage(Page):
 
     def _of(self) -> list[tuple[str, str, QWidget]]:
         return [
-            ("RATIO", tr("Pairs for each real one"), decimal(1, 0.01, 1000)),
+            ("RATIO", tr("Pairs for each"), decimal(1, 0.01, 1000)),
             ("OF", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset"))),
         ]
 
     def _drawn(self) -> list[tuple[str, str, QWidget]]:
         self._box = SketchBox(self._sketch)
         self._outside = QComboBox()
-        self._outside.addItem(tr("the generator decides"), "unknown")
-        return [("", "", self._box), ("OUTSIDE", tr("Between polygons"), self._outside)]
+        self._outside.addItem(tr("generator decides"), "unknown")
+        return [("", "", self._box), ("OUTSIDE", tr("Elsewhere"), self._outside)]
 
     def _masks(self) -> list[tuple[str, str, QWidget]]:
         outside = QLineEdit()
@@ -212,21 +215,15 @@ class GeneratePage(Page):
         self._box.offer(described)
         chosen = self._outside.currentData()
         self._outside.clear()
-        self._outside.addItem(tr("the generator decides"), "unknown")
+        self._outside.addItem(tr("generator decides"), "unknown")
         for entry in () if described is None else described.classes:
             self._outside.addItem(entry.name, entry.name)
         self._outside.setCurrentIndex(max(0, self._outside.findData(chosen)))
         self.touched()
 
     def _mode_changed(self) -> None:
-        index = self.mode.currentIndex()
-        for position in range(self._stack.count()):  # a hidden part must not keep the page high
-            policy = self._stack.widget(position).sizePolicy()
-            kind = type(policy).Policy
-            policy.setVerticalPolicy(kind.Preferred if position == index else kind.Ignored)
-            self._stack.widget(position).setSizePolicy(policy)
-        self._stack.setCurrentIndex(index)
-        self._stack.adjustSize()
+        for name, part in self._shown.items():
+            part.setVisible(name == self.mode.currentData())
         self.result_name = {DRAWN: "painted", SCENE: "scene"}.get(self.mode.currentData(), "synthetic")
         if self.run_button is not None:
             self.run_button.setText(tr("Paint it") if self.mode.currentData() == DRAWN else self.verb)

@@ -14,11 +14,11 @@ class GeneratorPage(Page):
 
     def build(self) -> None:
         self.add("TILES", tr("Tileset"), FolderChooser(["tileset"], tr("Tileset")))
-        words = [("base", tr("base, which ships with geosynth")), ("", tr("nothing: from scratch"))]
+        words = [("base", tr("base, of geosynth")), ("", tr("from scratch"))]
         self.add("FROM", tr("Start from"), FolderChooser(["generator"], tr("Generator"), words))
         self.add("STEPS", tr("Steps"), number(1500, 1, 10_000_000, step=100))
         tip = tr("Draws eight pairs from the same noise every so many steps, so that you see it learn")
-        self.add("SAMPLES_EVERY", tr("Show samples every"), number(250, 1, 1_000_000, tr("never"), 50), tip)
+        self.add("SAMPLES_EVERY", tr("Samples every"), number(250, 1, 1_000_000, tr("never"), 50), tip)
         self.field("SAMPLES_EVERY").setSuffix(tr(" steps"))
         self.add_output(tr("Generator"))
         self.add("SIZE", tr("Learnt side"), number(None, 8, 4096, tr("as the tiles"), 8), more=True).setSuffix(" px")

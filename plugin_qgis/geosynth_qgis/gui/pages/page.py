@@ -29,6 +29,8 @@ from ..choosers import FolderChooser, LayerList, OutputField
 from ..folders import free_name, working_folder
 
 _CHECK_MS = 150
+_NARROWEST = 60
+"""Pixels: a panel is as wide as its user wants."""
 
 
 class Page(QWidget):
@@ -109,6 +111,7 @@ class Page(QWidget):
 
     def hold(self, name: str, widget: QWidget) -> None:
         """Let the widget fill the parameter ``name``, wherever it is laid out."""
+        widget.setMinimumWidth(_NARROWEST)
         self._fields[name] = (widget, reader(widget))
         notice(widget, self.touched)
 
@@ -160,7 +163,7 @@ class Page(QWidget):
         if found:
             self._words.setText("\n".join(f"• {text}" for text in dict.fromkeys(found[:3])))
         elif not self._ready:
-            self._words.setText(tr("The environment has not answered yet: see the page Setup."))
+            self._words.setText(tr("No environment to run in: see the page Setup."))
         elif self._held:
             self._words.setText(tr("Another run is going on."))
         else:
@@ -215,8 +218,8 @@ class Page(QWidget):
 
 def new_form(parent: QWidget | None = None) -> QFormLayout:
     form = QFormLayout(parent) if parent is not None else QFormLayout()
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
     form.setVerticalSpacing(4)
     return form

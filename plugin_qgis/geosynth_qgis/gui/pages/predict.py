@@ -32,6 +32,8 @@ class PredictPage(Page):
         self._sieve = number(0, 0, 500)
         self._sieve.setSuffix(" px")
         self._simplify = decimal(0, 0, 1e6, step=0.5)
+        for box in (self._area, self._sieve, self._simplify):
+            box.setMinimumWidth(60)
         form.addRow(tr("Smallest area"), self._area)
         self._sieve.setToolTip(tr("Smaller regions take the class of a larger neighbour"))
         form.addRow(tr("Smallest region"), self._sieve)

@@ -7,7 +7,7 @@ from typing import Any
 
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qgis.PyQt.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from ...core.artefacts import kind_of, provenance
 from ...core.words import tr
@@ -38,7 +38,6 @@ class ResultsPage(Page):
     def build(self) -> None:
         self.made = FolderChooser(list(_KINDS)[:-1], tr("Result"))
         self.form.addRow(tr("Made"), self.made)
-        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
 
         self._facts = QLabel()
         self._facts.setWordWrap(True)
@@ -50,7 +49,7 @@ class ResultsPage(Page):
             (
                 ("load", tr("Add to map"), self.load_wanted),
                 ("review", tr("Review pairs …"), self.review_wanted),
-                ("nearest", tr("Nearest real tiles …"), self.nearest_wanted),
+                ("nearest", tr("Nearest real …"), self.nearest_wanted),
                 ("scores", tr("Scores …"), self.scores_wanted),
             )
         ):
@@ -75,7 +74,7 @@ class ResultsPage(Page):
             self.hold(name, widget)
             form.addRow(label, widget)
         self.field("SEEDS").setToolTip(tr("Below three runs nothing is claimed; 0 compares the tiles only"))
-        self.field("BUDGET").setPlaceholderText(tr("for example 30min or 2h"))
+        self.field("BUDGET").setPlaceholderText(tr("30min, 2h …"))
         self.form.addRow(box)
         self.add_output(tr("Report"))
         self.made.changed.connect(self._chosen)
@@ -108,8 +107,13 @@ class ResultsPage(Page):
         else:
             about = provenance(folder)
             synthetic = about.synthetic
-            self._facts.setText("\n".join([_KINDS[kind], *about.lines]))
+            self._facts.setText("\n".join([_KINDS[kind], *(_shortened(line) for line in about.lines)]))
         self.buttons["load"].setEnabled(kind in ("tileset", "scene", "classes"))
         self.buttons["review"].setEnabled(kind == "tileset")
         self.buttons["nearest"].setEnabled(kind == "tileset" and synthetic)
         self.buttons["scores"].setEnabled(kind == "report")
+
+
+def _shortened(line: str) -> str:
+    """A hash in full has no place where a line could be broken."""
+    return " ".join(word if len(word) < 40 else f"{word[:12]}…" for word in line.split(" "))
