@@ -22,6 +22,9 @@ DESCRIPTIONS = {
 UNFINISHED = "unfinished"
 """The first word of what ``kind_of`` says of a folder whose run was interrupted."""
 
+STABLE_DIFFUSION = "stable-diffusion"
+"""The route of a generator that draws with a pretrained model, as its description names it; others name none."""
+
 _PLAIN = {"predict": "class rasters", "scene": "scenes"}
 """What some commands make that has no description."""
 _MADE_BY = {
@@ -63,6 +66,15 @@ def misfit(folder: Path, wanted: str) -> tuple[str, str]:
     if command in (*_MADE_BY[wanted], "run"):
         return f"an unfinished run, not yet a {wanted}", f"finish it with --resume, or {make}"
     return f"an unfinished run of {command}, not a {wanted}", make
+
+
+def is_stable_diffusion(folder: Path) -> bool:
+    """Whether a folder is a generator of the Stable Diffusion route; no more is looked at than its description says."""
+    try:
+        content = json.loads((folder / DESCRIPTIONS["generator"]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("route") == STABLE_DIFFUSION
 
 
 def description_hash(content: Mapping[str, Any]) -> str:

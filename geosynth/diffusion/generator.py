@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
-from geosynth.descriptions import DESCRIPTIONS, description_hash, misfit
+from geosynth.descriptions import DESCRIPTIONS, STABLE_DIFFUSION, description_hash, misfit
 from geosynth.diffusion.card import model_card
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
@@ -106,6 +106,12 @@ def load_generator(model: str | PathLike[str]) -> Generator:
     """
     folder = resolve(model)
     content = describe(folder)
+    if content.get("route") == STABLE_DIFFUSION:
+        raise ModelError(
+            "draws with Stable Diffusion, which can only: geosynth generate",
+            where=folder,
+            remedy="give a generator of another recipe",
+        )
     for name, expected in content["files"].items():
         path = folder / name
         if not path.is_file() or file_hash(path) != expected:

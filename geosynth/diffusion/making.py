@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def make_block(block: Block) -> tuple[str, list[dict[str, Any]]]:
             break
         donor = donors[position] if donors else None
         pairs.append(
-            _encoded(block, sample, donor, rasters[position], masks[position], confidence[position], generator.hash)
+            encoded(block, sample, donor, rasters[position], masks[position], confidence[position], generator.hash)
         )
     return block.name, write_tiles(Path(block.out), pairs)
 
@@ -120,7 +120,7 @@ def _given(block: Block, generator: Generator, donors: Sequence[Donor], noise: T
     return encode(torch.from_numpy(np.stack(whole)), generator.classes, generator.bit_size)
 
 
-def _encoded(
+def encoded(
     block: Block,
     sample: int,
     donor: Donor | None,
@@ -128,8 +128,20 @@ def _encoded(
     mask: NDArray[np.uint8],
     confidence: NDArray[np.float32],
     generator: str,
+    settings: Mapping[str, str] | None = None,
 ) -> EncodedTile:
-    """A pair as files and row; the side that was given as it was."""
+    """A pair as files and row; the side that was given as it was.
+
+    Args:
+        block: of the sample.
+        sample: its number.
+        donor: what is given; None for a new pair.
+        image: values (C, H, W) of the tileset's type.
+        mask: class ids uint8 (H, W).
+        confidence: of the mask's pixels, float32 (H, W), 0..1.
+        generator: hash of who made it.
+        settings: more to say in the tags.
+    """
     request, spec, side = block.request, block.spec, block.spec.tile_size
     question = request.question
     assert request.guidance is not None, "settled before blocks are made"
@@ -161,6 +173,7 @@ def _encoded(
             "question": question,
             **({"sieve": str(request.sieve)} if request.sieve and drawn else {}),
             **({"want": request.want} if request.want else {}),
+            **(settings or {}),
         },
     )
     mask_tags = dict(image_tags)

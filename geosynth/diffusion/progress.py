@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,10 +16,15 @@ from geosynth.metriclog import MetricLog
 
 
 class Progress(Callback):
-    """Reports steps, mean losses since the last report, and once how long it will take."""
+    """Reports steps, mean losses since the last report, and once how long it will take.
 
-    def __init__(self, events: Events, metrics: MetricLog, every: int = 10) -> None:
-        self.events, self.metrics, self.every = events, metrics, every
+    ``names`` are those of the numbers in the ``losses`` of a training step.
+    """
+
+    def __init__(
+        self, events: Events, metrics: MetricLog, every: int = 10, names: Sequence[str] = ("loss_image", "loss_mask")
+    ) -> None:
+        self.events, self.metrics, self.every, self.names = events, metrics, every, names
         self._sum: torch.Tensor | None = None
         self._count = 0
         self._pace = Pace()
@@ -36,7 +41,7 @@ class Progress(Callback):
         if step % self.every == 0 or step == total:
             self.events.progress(step, total, "steps")
             means = trainer.strategy.reduce(self._sum / self._count, reduce_op="mean")
-            for name, value in zip(("loss_image", "loss_mask"), means.tolist(), strict=True):
+            for name, value in zip(self.names, means.tolist(), strict=True):
                 if not math.isfinite(value):
                     raise ModelError(f"training failed: {name} is {value}", remedy="give a lower --learning-rate")
                 self.metrics.tell(name, value, step)
