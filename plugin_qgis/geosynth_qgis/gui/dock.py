@@ -249,6 +249,8 @@ class GeosynthDock(QgsDockWidget):
         self.setup.jobs.refresh()
         self._hold()
         page, self._page_of_run = self._page_of_run, None
+        if page is not None:
+            page.after(state)
         if state == "done":
             if run.output:
                 remember(run.output)
@@ -293,8 +295,9 @@ class GeosynthDock(QgsDockWidget):
 
     def copy_command(self, page: Page) -> None:
         try:
+            page.prepare()
             text = command_line_text(page.command, page.values())
-        except QgsProcessingException as problem:
+        except (OSError, QgsProcessingException) as problem:
             self._iface.messageBar().pushWarning(tr("geosynth"), str(problem))
             return
         QgsApplication.clipboard().setText(text)

@@ -57,6 +57,7 @@ class Sketch(QObject):
         layer.setDefaultValueDefinition(fields.indexOf(CLASS), QgsDefaultValue(f"'{quoted}'"))
         if not layer.isEditable():
             layer.startEditing()
+        self._show()
         self._iface.setActiveLayer(layer)
         self._iface.actionAddFeature().trigger()
 
@@ -140,6 +141,19 @@ class Sketch(QObject):
         layer = self.layer
         if layer is not None and layer.isEditable():
             layer.commitChanges(False)
+
+    def put_aside(self) -> None:
+        """Hide it, so that what was painted is seen, and let the mouse move the map again."""
+        layer = self.layer
+        node = None if layer is None else QgsProject.instance().layerTreeRoot().findLayer(layer.id())
+        if node is not None:
+            node.setItemVisibilityChecked(False)
+        self._iface.actionPan().trigger()
+
+    def _show(self) -> None:
+        node = QgsProject.instance().layerTreeRoot().findLayer(self._layer_id)
+        if node is not None:
+            node.setItemVisibilityChecked(True)
 
     def _begin(self, classes: Sequence[ClassEntry]) -> QgsVectorLayer:
         project = QgsProject.instance()

@@ -108,6 +108,16 @@ class GeneratePage(Page):
             found["SIZE"] = f"{found.pop('WIDTH', 0)}x{found.pop('HEIGHT', 0)}"
         return found
 
+    def values_to_check(self) -> dict[str, Any]:
+        found = self.values()
+        if self.mode.currentData() == DRAWN and self._sketch.layer is not None:
+            found["FROM_MASKS"] = [self._sketch.layer.id()]
+        return found
+
+    def after(self, state: str) -> None:
+        if state == "done" and self.mode.currentData() == DRAWN:
+            self._sketch.put_aside()
+
     def drawing_path(self) -> Path:
         """Where the drawn mask is written, beside the result."""
         out = Path(self.output.value() if self.output is not None else "")

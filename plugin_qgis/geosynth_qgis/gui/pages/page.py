@@ -85,6 +85,10 @@ class Page(QWidget):
         found = {name: read() for name, (widget, read) in self._fields.items() if widget.isEnabledTo(self)}
         return {name: value for name, value in found.items() if value not in (None, "", [])}
 
+    def values_to_check(self) -> dict[str, Any]:
+        """The parameters as they can be checked before ``prepare`` has written anything."""
+        return self.values()
+
     def problems(self) -> list[str]:
         """What is missing, in words, beyond what the algorithm itself says."""
         return []
@@ -142,6 +146,9 @@ class Page(QWidget):
             OSError: it cannot be written.
         """
 
+    def after(self, state: str) -> None:
+        """The page's run has ended: done, failed or cancelled."""
+
     def hold_back(self, held: bool, ready: bool) -> None:
         """No second run beside one that is going on, and none without an environment that has answered."""
         self._held, self._ready = held, ready
@@ -158,7 +165,7 @@ class Page(QWidget):
                 f"{labels[entry.option]}: {entry.text}"
                 if entry.text[:1].islower() and labels.get(entry.option)
                 else entry.text
-                for entry in check(self.command, self.values())
+                for entry in check(self.command, self.values_to_check())
             ]
         if found:
             self._words.setText("\n".join(f"• {text}" for text in dict.fromkeys(found[:3])))
