@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from qgis.core import Qgis, QgsApplication, QgsProcessingException, QgsProject
@@ -12,6 +13,7 @@ from qgis.PyQt.QtWidgets import (
     QHBoxLayout,
     QListWidget,
     QMessageBox,
+    QPushButton,
     QScrollArea,
     QStackedWidget,
     QVBoxLayout,
@@ -30,6 +32,7 @@ from .background import Background
 from .environmentdialog import EnvironmentDialog
 from .folders import remember
 from .nearest import NearestDialog
+from .onmap import in_view, layers_of, show
 from .pages.generate import GeneratePage
 from .pages.generator import GeneratorPage
 from .pages.page import Page
@@ -258,6 +261,7 @@ class GeosynthDock(QgsDockWidget):
             if page is not None:
                 page.suggest(anew=True)
             self._choose_made(run)
+            self._offer_to_show(run)
             if run.command == "predict" and isinstance(page, PredictPage):
                 values = page.then(run.results or {"OUTPUT": run.output})
                 if values is not None:
@@ -282,6 +286,21 @@ class GeosynthDock(QgsDockWidget):
             self.predict.field("SEGMENTER").choose(made)
         if run.command in ("tile", "generate", "evaluate", "train", "segment", "predict"):
             self.results.made.choose(made)
+
+    def _offer_to_show(self, run: Run) -> None:
+        """Made-up places are hard to find by hand."""
+        layers, canvas = layers_of(run.output, QgsProject.instance()), self._iface.mapCanvas()
+        if not layers or in_view(layers, canvas):
+            return
+        bar = self._iface.messageBar()
+        words = bar.createMessage(tr("geosynth"), tr("{name} lies elsewhere.").format(name=Path(run.output).name))
+        button = QPushButton(tr("Go there"))
+        button.setObjectName("geosynthGoThere")
+        button.clicked.connect(
+            lambda: (show(layers_of(run.output, QgsProject.instance()), canvas), bar.popWidget(words))
+        )
+        words.layout().addWidget(button)
+        bar.pushWidget(words, Qgis.MessageLevel.Info, 20)
 
     def _hold(self) -> None:
         for page in self.pages:

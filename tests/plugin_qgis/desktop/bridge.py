@@ -85,7 +85,7 @@ def answer():
         text = question.read_text(encoding="utf-8")
         question.unlink()
         try:
-            told = {"value": eval(text, globals())}  # noqa: S307 - the test's own words
+            told = {"value": eval(text, globals())}
         except Exception:
             told = {"error": traceback.format_exc()}
         temporary = question.with_suffix(".tmp")

@@ -128,7 +128,7 @@ class Desktop:
         if isinstance(where, str):
             self.ask(f"into_view({where!r})")
             where = self.wait(f"place({where!r})", 10, f"{where} on the screen")
-        self._do("mousemove", "--sync", where[0], where[1], "sleep", "0.08", "click", button, "sleep", "0.08")
+        self._do("mousemove", where[0], where[1], "sleep", "0.08", "click", button, "sleep", "0.08")
 
     def type(self, text: str) -> None:
         self._do("type", "--delay", "15", text)

@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 sys.path[:0] = [str(Path(__file__).parent), sys.argv[1]]
 
-import stubs
+import stubs  # noqa: E402
 
 stubs.install()
 
@@ -21,13 +21,13 @@ from PyQt6.QtWidgets import QApplication, QMainWindow  # noqa: E402
 application = QApplication([])
 
 from geosynth_qgis.core.events import Event  # noqa: E402
+from geosynth_qgis.gui.descriptions import ClassEntry, Description  # noqa: E402
 from geosynth_qgis.gui.dock import GeosynthDock  # noqa: E402
 from geosynth_qgis.gui.environmentdialog import EnvironmentDialog  # noqa: E402
 from geosynth_qgis.gui.nearest import NearestDialog  # noqa: E402
 from geosynth_qgis.gui.review import ReviewDialog  # noqa: E402
 from geosynth_qgis.gui.runs import Run  # noqa: E402
 from geosynth_qgis.gui.scores import ScoresDialog  # noqa: E402
-from geosynth_qgis.gui.descriptions import ClassEntry, Description  # noqa: E402
 
 
 def colors(widget: object) -> int:

@@ -77,7 +77,7 @@ class Project:
 class Settings:
     """Nothing is set."""
 
-    def value(self, _: str, default: Any = None, type: Any = None) -> Any:  # noqa: A002
+    def value(self, _: str, default: Any = None, type: Any = None) -> Any:
         return default
 
     def setValue(self, *_: Any) -> None:  # noqa: N802
