@@ -10,7 +10,7 @@ from geosynth.diffusion.generator import load_generator
 from geosynth.errors import GeosynthError, ModelError, TilesetError
 from geosynth.evaluation.arms import NEEDS_TEACHER, Arm, reference_arm, slug
 from geosynth.evaluation.experiment import ExperimentPlan, Fitting, Job, segmenter_plan
-from geosynth.evaluation.fairness import Maker, allowed_subsets, check_leak, check_subsets, tileset_maker
+from geosynth.evaluation.fairness import Maker, allowed_subsets, check_leak, check_real, check_subsets, tileset_maker
 from geosynth.events import Events
 from geosynth.samples import TilesetDataModule, check_compatible
 from geosynth.segmentation.networks import build_network
@@ -32,8 +32,9 @@ def check(subsets: Sequence[Tileset], plan: ExperimentPlan, events: Events) -> F
         GeosynthError: no arms, names or seeds used twice, or an arm with nothing to learn from.
         TilesetError: no labelled test or training tiles where something is to be trained, real tilesets that are not
             subsets of one place, or a synthetic tileset that does not fit.
-        LeakError: something behind an arm's synthetic tiles saw test tiles, or more labels than any subset has, or
-            there is nothing for one of the subsets. (A plan without seeds compares no scores; its report says so.)
+        LeakError: the real tiles, or something behind an arm's synthetic ones, saw test ground; or more labels than
+            any subset has, or there is nothing for one of the subsets. (A plan without seeds compares no scores; its
+            report says so.)
     """
     _check_plan(subsets, plan)
     check_subsets(subsets)
@@ -42,8 +43,12 @@ def check(subsets: Sequence[Tileset], plan: ExperimentPlan, events: Events) -> F
         raise TilesetError(
             "has no labelled tiles in split=test", where=real.path, remedy="tile again with a test part (--split)"
         )
+    for subset in subsets if plan.seeds else ():
+        check_real(subset)
     everywhere = tuple(range(len(subsets)))
     fitting: dict[Path, tuple[int, ...]] = {}
+    for arm in {arm.synthetic: arm for arm in plan.arms}.values() if plan.seeds else ():
+        _check_generators(arm, events)
     for arm in plan.arms:
         for subset in subsets:
             if plan.seeds and arm.real and not subset.select("train", labelled=True):
@@ -63,6 +68,21 @@ def check(subsets: Sequence[Tileset], plan: ExperimentPlan, events: Events) -> F
                 remedy="train a generator on it, generate, and give these tiles as well: --arm NAME=TILES,TILES…",
             )
     return fitting
+
+
+def _check_generators(arm: Arm, events: Events) -> None:
+    """Warn where tilesets that count as several generators come from one: their spread says nothing of generators."""
+    makers: dict[str, int] = {}
+    for path in arm.synthetic:
+        made = {str(path)} if arm.source == "answers" else {tile.generator for tile in Tileset(path).tiles} - {""}
+        for maker in made:
+            makers[maker] = makers.get(maker, 0) + 1
+    most = max(makers.values(), default=0)
+    if most > 1:
+        events.warn(
+            f"arm '{arm.label or arm.name}': {most} of its {len(arm.synthetic)} tilesets come from one generator; they"
+            " show how much drawing matters, not how much the generator does"
+        )
 
 
 def _check_plan(subsets: Sequence[Tileset], plan: ExperimentPlan) -> None:

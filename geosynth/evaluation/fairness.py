@@ -14,6 +14,7 @@ from geosynth.errors import LeakError, TilesetError
 from geosynth.events import Events
 from geosynth.lineage import Lineage, Seen, read_lineage
 from geosynth.samples import check_compatible
+from geosynth.scenes.origins import synthetic_side
 from geosynth.tileset import Split, Tileset
 
 _NAMED = 3
@@ -31,6 +32,34 @@ class Maker:
 def tileset_maker(synthetic: Tileset) -> Maker:
     """What is behind a synthetic tileset: its generator's lineage, real images in it, and masks painted over."""
     return Maker(synthetic.path, _behind(synthetic), is_unexplained(synthetic))
+
+
+def check_real(real: Tileset) -> None:
+    """Refuse a real tileset that is not what scores need: test tiles that are real, on ground nothing else shows.
+
+    Raises:
+        TilesetError: a labelled tile of it was made by a model, or its mask was.
+        LeakError: its training or val tiles show the ground of test tiles, or what lies behind them does.
+    """
+    labelled = real.select(labelled=True)
+    made = [tile for tile in labelled if synthetic_side(tile.image_origin, tile.mask_origin) != "none"]
+    if made:
+        raise TilesetError(
+            f"{len(made)} of its labelled tiles were made by a model ({_some([tile.id for tile in made])}): scores on"
+            " real tiles need real images and labels by people",
+            where=real.path,
+            remedy="tile the real scenes alone, and give what models made with --arm",
+        )
+    known = [tile for tile in real.tiles if tile.split != "test"]
+    leaked = _seen(read_lineage(real.path) | Lineage.of(known, real.spec.crs_name), real, "test")
+    if leaked:
+        tests = sum(tile.split == "test" for tile in real.tiles)
+        raise LeakError(
+            f"{len(leaked)} of its {tests} test tiles ({_some(leaked)}) show ground that its training or val tiles"
+            " show, too",
+            where=real.path,
+            remedy="tile again with scenes that overlap in one split (--assign), or split by blocks or polygons",
+        )
 
 
 def check_leak(real: Tileset, maker: Maker, arm: str, events: Events) -> None:

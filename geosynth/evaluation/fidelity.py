@@ -75,11 +75,6 @@ def total_variation(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     return float(np.abs(first - second).sum() / 2)
 
 
-def copy_check(real: Tileset, synthetic: Tileset, events: Events) -> CopyCheck | None:
-    """``CopySearch`` among the training tiles of ``real``, for one synthetic tileset."""
-    return CopySearch(real).check(synthetic, events)
-
-
 class CopySearch:
     """Finds the nearest training tiles of generated images; real tiles are read once, when the first are looked for.
 

@@ -89,13 +89,18 @@ def _words(found: Mapping[str, Fidelity], floor: Fidelity, name: str, count: int
     for label, entry in found.items():
         apart = entry.kid.value - floor.kid.value
         noise = 2 * (entry.kid.standard_error**2 + floor.kid.standard_error**2) ** 0.5
-        words.append(
-            f"“{label}”: "
-            + (
-                "its images are farther from the training tiles than unseen real ones are, beyond noise (KID)."
-                if apart > noise
-                else "no difference in KID between it and unseen real tiles beyond noise; small samples hide small"
+        if apart > noise:
+            said = "its images are farther from the training tiles than unseen real ones are, beyond noise (KID)."
+        elif apart < -noise:
+            said = (
+                "its images are nearer to the training tiles than unseen real ones are, beyond noise (KID): the unseen"
+                " ones lie elsewhere, and what is made from training tiles is like them. That is no praise; see whether"
+                " they are copies."
+            )
+        else:
+            said = (
+                "no difference in KID between it and unseen real tiles beyond noise; small samples hide small"
                 " differences."
             )
-        )
+        words.append(f"“{label}”: {said}")
     return words

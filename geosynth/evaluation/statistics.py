@@ -120,11 +120,12 @@ def verdict(
     difference: Difference | None,
     score: str = "mean IoU",
     places: GroupInterval | None = None,
+    scope: str = "this network",
 ) -> str:
     """One or two sentences: what the difference of ``name`` to ``reference`` shows, and what it leaves open.
 
     ``places`` is the interval over blocks of test tiles, where there are enough: a difference that seeds confirm but
-    blocks do not is no gain elsewhere.
+    blocks do not is no gain elsewhere. ``scope`` is what was the same in all runs, beside the place.
     """
     if difference is None:
         return f"Nothing can be said of “{name}”: it shares no seed with “{reference}”."
@@ -142,7 +143,7 @@ def verdict(
             f" {seeds}, so the seeds do not show how much chance there is."
         )
     if is_beyond_noise(difference):
-        return _beyond(name, reference, difference, score, places)
+        return _beyond(name, reference, difference, score, places, scope)
     return (
         f"No difference beyond noise between “{name}” and “{reference}”: {signed(mean)} ±"
         f" {difference.standard_error:.3f} {score} ({_numbers(difference)}). It does not follow that there is none:"
@@ -150,7 +151,9 @@ def verdict(
     )
 
 
-def _beyond(name: str, reference: str, difference: Difference, score: str, places: GroupInterval | None) -> str:
+def _beyond(
+    name: str, reference: str, difference: Difference, score: str, places: GroupInterval | None, scope: str
+) -> str:
     """What follows from a difference that the seeds confirm."""
     way = "better" if difference.mean > 0 else "worse"
     found = (
@@ -159,12 +162,12 @@ def _beyond(name: str, reference: str, difference: Difference, score: str, place
         f" ({_numbers(difference)})"
     )
     if places is None:
-        return f"{found}. That holds for these test tiles and this network; it does not follow for others."
+        return f"{found}. That holds for these test tiles and {scope}; it does not follow for others."
     drawn = f"the {places.groups} {places.unit} of test tiles give {signed(places.low)} to {signed(places.high)}"
     if places.leaves_out_zero:
         return (
-            f"{found}, and not just at a few places: {drawn}. That holds for places like these and this network; it"
-            " does not follow for others."
+            f"{found}, and not just at a few places: {drawn}. That holds for places like these and {scope}; it does not"
+            " follow for others."
         )
     return (
         f"{found}, but that may be due to where it was tested: {drawn}. It does not follow that it would be {way}"

@@ -81,7 +81,7 @@ def _summary(arm: Arm, own: Mapping[int, RunResult], reference: str, base: Mappi
         shared = sorted(own.keys() & base.keys())
         places = over_places([own[seed] for seed in shared], [base[seed] for seed in shared])
         gains = tuple(paired_difference(_of_class(own, k), _of_class(base, k)) for k in classes)
-        words = verdict(arm.name, reference, difference, places=places)
+        words = verdict(arm.name, reference, difference, places=places, scope=_scope(arm, runs))
     return ArmSummary(
         arm,
         runs,
@@ -95,6 +95,15 @@ def _summary(arm: Arm, own: Mapping[int, RunResult], reference: str, base: Mappi
         gains,
         words,
     )
+
+
+def _scope(arm: Arm, runs: Sequence[RunResult]) -> str:
+    """What all runs of an arm had in common, so that a claim is about no other."""
+    made = {run.generator for run in runs if run.generator >= 0}
+    if not made:
+        return "this network"
+    generators = "this generator" if len(made) == 1 else f"these {len(made)} generators"
+    return generators if arm.source == "answers" else f"this network and {generators}"
 
 
 def over_places(own: Sequence[RunResult], base: Sequence[RunResult]) -> GroupInterval | None:

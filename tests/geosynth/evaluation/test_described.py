@@ -52,6 +52,15 @@ def test_numbers_stand_beside_those_of_real_tiles(real: Tileset, segmenter: Path
     assert table == fidelity_table(real, sets, segmenter, Events())
 
 
+def test_nearer_than_unseen_tiles_is_said_and_no_praise(segmenter: Path, tmp_path: Path) -> None:
+    noise = [(np.random.default_rng(0).integers(0, 256, i.shape).astype(np.uint8), m) for i, m in world_pairs(COUNT)]
+    pairs = [*world_pairs(COUNT), *noise]  # what is held out looks like nothing that is trained on
+    other = write_pairs(tmp_path / "real", pairs, held_out=COUNT, split="test", generated=False)
+    table = fidelity_table(other, {"good": write_pairs(tmp_path / "good", world_pairs(COUNT, 1))}, segmenter, Events())
+    assert "“good”: its images are nearer to the training tiles than unseen real ones are" in table.words[1]
+    assert "no difference" not in table.words[1]
+
+
 def test_what_cannot_be_measured_is_said(real: Tileset, segmenter: Path, tmp_path: Path) -> None:
     few = {"few": write_pairs(tmp_path / "few", world_pairs(3))}
     for found, why in (

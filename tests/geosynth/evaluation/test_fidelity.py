@@ -9,7 +9,6 @@ from evaluation_tiles import make_pair, make_tiles
 from geosynth.evaluation.fidelity import (
     CopySearch,
     class_shares,
-    copy_check,
     nearest,
     presence,
     shrink,
@@ -54,11 +53,11 @@ def test_nearest_finds_turned_and_mirrored_rows() -> None:
 def test_copies_are_found_and_others_are_not(tmp_path: Path) -> None:
     real, made = make_pair(tmp_path)
     copied = make_tiles(tmp_path / "copied", {"train": 8}, synthetic=True, copies=real)
-    check = copy_check(real, copied, Events())
+    check = CopySearch(real).check(copied, Events())
     assert check is not None
     assert check.share_nearer == 1.0
     assert [tile.id for tile in check.nearest] == [tile.id for tile in real.select("train")]
-    fair = copy_check(real, made, Events())
+    fair = CopySearch(real).check(made, Events())
     assert fair is not None
     assert fair.distances.min() > 10 * check.distances.max()
     assert fair.order[0] == fair.distances.argmin()
@@ -75,7 +74,7 @@ def test_real_tiles_are_read_once_for_several_tilesets(tmp_path: Path, monkeypat
     found = [search.check(tileset, Events()) for tileset in (made, copied)]
     assert read.count(str(real.path)) == len(real.select("train")) + len(real.select("val") or real.select("test"))
     for tileset, check in zip((made, copied), found, strict=True):
-        alone = copy_check(real, tileset, Events())
+        alone = CopySearch(real).check(tileset, Events())
         assert check is not None and alone is not None
         assert np.array_equal(check.distances, alone.distances) and check.nearest == alone.nearest
         assert check.threshold == alone.threshold
@@ -83,8 +82,8 @@ def test_real_tiles_are_read_once_for_several_tilesets(tmp_path: Path, monkeypat
 
 def test_without_held_out_tiles_nearness_is_not_judged(tmp_path: Path) -> None:
     real = make_tiles(tmp_path / "real", {"train": 4})
-    check = copy_check(real, make_tiles(tmp_path / "made", {"train": 3}, synthetic=True, far=900), Events())
+    check = CopySearch(real).check(make_tiles(tmp_path / "made", {"train": 3}, synthetic=True, far=900), Events())
     assert check is not None
     assert check.threshold is None
     assert check.share_nearer is None
-    assert copy_check(real, real, Events()) is None  # nothing generated in it
+    assert CopySearch(real).check(real, Events()) is None  # nothing generated in it

@@ -178,3 +178,14 @@ def test_tables_hold_all_digits() -> None:
     assert float(classes[4]["iou"]) == pytest.approx(
         np.mean([iou((70 + r, 60 + 2 * r, 80), 1) for r in range(3)]), abs=1e-6
     )
+
+
+def test_a_claim_is_about_the_generators_that_were_run() -> None:
+    """Three rows of one generator claim nothing of others; what is claimed of several names them."""
+    for generators, words in (((0, 0, 0), "this network and this generator"), ((0, 1, 0), "these 2 generators")):
+        runs = [result(REAL, row, (60 + row, 40, 80)) for row in range(3)]
+        runs += [
+            result(MIXED, row, (70 + row, 60 + 2 * row, 80), generator=number) for row, number in enumerate(generators)
+        ]
+        entry = summarise([REAL, MIXED], runs)[1]
+        assert f"{words}; it does not follow for others" in entry.verdict
