@@ -10,6 +10,7 @@ from geosynth_cli.options import (
     batch_option,
     device_option,
     out_option,
+    precision_option,
     rerun_options,
     seed_option,
     threads_option,
@@ -102,6 +103,7 @@ _SHARE = click.FloatRange(0, 1)
 )
 @seed_option
 @device_option
+@precision_option
 @threads_option
 @rerun_options
 @session
@@ -131,6 +133,7 @@ def command(
     patience: int | None,
     seed: int,
     device: str,
+    precision: str,
     threads: int | None,
     rerun: Rerun,
 ) -> str:
@@ -177,6 +180,7 @@ def command(
             rerun=rerun,
             threads=threads,
             device=device,
+            precision=precision,
             real=not synthetic_only,
         )
     if summary.nothing_to_do:

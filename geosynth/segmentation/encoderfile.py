@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from os import PathLike
@@ -27,6 +27,8 @@ _ENOUGH = 0.5
 """Share of an encoder's tensors below which a file is not one of that encoder."""
 
 _NAMED = 3
+
+_SIDE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +94,19 @@ def _tensors(loaded: Any) -> dict[str, Tensor]:
     return found
 
 
-def load_encoder(encoder: nn.Module, file: EncoderFile, bands: Sequence[str]) -> str:
+def load_encoder(encoder: nn.Module, file: EncoderFile, bands: Sequence[str], side: int = _SIDE) -> str:
     """Give an encoder the weights of a file; returns in a line what fitted and what did not.
 
     Names are compared without what stands before all of them (``encoder.``, ``module.``, the parts of a checkpoint)
-    and with dots and underscores alike, as timm writes both. A first layer of other bands is adapted: each band takes
-    the weights of a band of the file (red, green and blue by their names), one that is not there their mean, all
-    scaled so that the answer stays as strong.
+    and with dots and underscores alike, as timm writes both. A first layer of other bands is adapted (some encoders
+    have several side by side): each band takes the weights of a band of the file (red, green and blue by their names),
+    one that is not there their mean, all scaled so that the answer stays as strong.
+
+    Args:
+        encoder: changed in place.
+        file: the weights.
+        bands: names of the image's bands.
+        side: of images that the encoder takes, pixels.
 
     Raises:
         ModelError: a tensor in the file has another shape, or less than half of the encoder's are there.
@@ -108,7 +116,7 @@ def load_encoder(encoder: nn.Module, file: EncoderFile, bands: Sequence[str]) ->
     lead = "model." if all(name.startswith("model.") for name in own) else ""
     wanted = {_plain(name.removeprefix(lead)): name for name in own}
     prefix = _common_prefix(file.tensors, wanted)
-    first = next((name for name, value in own.items() if value.dim() > 1), "")
+    first = _first_layers(encoder, len(bands), side)
     fitting: dict[str, Tensor] = {}
     unused: list[str] = []
     said = ""
@@ -116,9 +124,9 @@ def load_encoder(encoder: nn.Module, file: EncoderFile, bands: Sequence[str]) ->
         target = wanted.get(_plain(name.removeprefix(prefix))) if name.startswith(prefix) else None
         if target is not None and tensor.shape == own[target].shape:
             fitting[target] = tensor
-            if target == first:
+            if target in first:
                 fitting[target], said = _adapted(tensor, file.bands, bands)
-        elif target is not None and target == first and _differ_in_bands(tensor, own[target]):
+        elif target is not None and target in first and _differ_in_bands(tensor, own[target]):
             fitting[target], said = _adapted(tensor, file.bands, bands)
         elif target is not None:
             raise ModelError(
@@ -135,13 +143,37 @@ def load_encoder(encoder: nn.Module, file: EncoderFile, bands: Sequence[str]) ->
             where=file.path,
             remedy="give weights of the very --encoder",
         )
-    encoder.load_state_dict(fitting, strict=False)
+    for name, tensor in fitting.items():  # some encoders' own load_state_dict takes no part of a state
+        own[name].copy_(tensor)
     missing = [name for name in own if name not in fitting]
     parts = [f"{len(fitting)} of the encoder's {len(own)} tensors are from {file.path.name}"]
     parts += [said] if said else []
     parts += [f"not in it: {_some(missing)}"] if missing else []
     parts += [f"not used: {_some(unused)}"] if unused else []
     return "; ".join(parts)
+
+
+@torch.no_grad()
+def _first_layers(encoder: nn.Module, bands: int, side: int) -> set[str]:
+    """Names of the weights that meet the image itself: told by running it, for names and places tell nothing sure."""
+    image, found, training = torch.zeros(1, bands, side, side), set[str](), encoder.training
+
+    def look(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and inputs[0].data_ptr() == image.data_ptr():
+                found.add(f"{name}.weight")
+
+        return hook
+
+    layers = [(name, module) for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [module.register_forward_pre_hook(look(name)) for name, module in layers]
+    try:
+        encoder.eval()(image)
+    finally:
+        encoder.train(training)
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def _plain(name: str) -> str:

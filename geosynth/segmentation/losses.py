@@ -59,6 +59,28 @@ def class_weights(shares: NDArray[np.float64], weighting: Weighting) -> tuple[fl
     return tuple(float(value) for value in weights)
 
 
+def dice(logits: Tensor, mask: Tensor) -> Tensor:
+    """Dice loss (Milletari et al. 2016, without squares), the mean over the classes that the known pixels show.
+
+    smp's divides by all K classes, so that in a legend of many, of which a batch shows few, it would hardly count beside
+    other terms.
+
+    Args:
+        logits: float32 (B, K, H, W).
+        mask: class indices int64 (B, H, W), 255 unknown; at least one pixel known.
+
+    Returns:
+        A scalar, 0..1.
+    """
+    known = mask != UNKNOWN
+    share = logits.movedim(1, -1)[known].softmax(1)
+    truth = F.one_hot(mask[known], logits.shape[1]).to(share.dtype)
+    pixels = truth.sum(0)
+    shown = pixels > 0
+    overlap = 2 * (share * truth).sum(0) / (share.sum(0) + pixels)
+    return 1 - overlap[shown].mean()
+
+
 class SegmentationLoss(nn.Module):
     """The sum of the terms of a loss over known pixels; 0, with gradient 0, where there are none.
 
@@ -75,16 +97,16 @@ class SegmentationLoss(nn.Module):
         terms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
             "ce": lambda logits, mask: F.cross_entropy(logits, mask, self.weights, ignore_index=UNKNOWN),
             "focal": self._focal,
-            "dice": smp.losses.DiceLoss("multiclass", ignore_index=UNKNOWN),
+            "dice": dice,
             "lovasz": smp.losses.LovaszLoss("multiclass", ignore_index=UNKNOWN),
         }
         self.terms = [terms[term] for term in loss_terms(name)]
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """A scalar, of logits float32 (B, K, H, W) and class indices int64 (B, H, W), 255 unknown."""
+        """A float32 scalar, of logits of any precision (B, K, H, W) and class indices int64 (B, H, W), 255 unknown."""
         if not (mask != UNKNOWN).any():
             return logits.sum() * 0  # the mean over no pixel is NaN, which one step carries into all weights
-        first, *others = (term(logits, mask) for term in self.terms)
+        first, *others = (term(logits.float(), mask) for term in self.terms)
         return sum(others, first)
 
     def _focal(self, logits: Tensor, mask: Tensor) -> Tensor:

@@ -108,10 +108,15 @@ def padded_logits(network: nn.Module, image: Tensor) -> Tensor:
     can halve, and the logits are cut back.
     """
     height, width = image.shape[-2:]
-    stride = max(int(network.encoder.output_stride), 32)  # type: ignore[union-attr, arg-type]
-    right, below = -width % stride, -height % stride
+    right, below = padded_side(width, network) - width, padded_side(height, network) - height
     logits: Tensor = network(F.pad(image, (0, right, 0, below)) if right or below else image)
     return logits[..., :height, :width]
+
+
+def padded_side(side: int, network: nn.Module) -> int:
+    """To how many pixels ``padded_logits`` fills up a side."""
+    stride = max(int(network.encoder.output_stride), 32)  # type: ignore[union-attr, arg-type]
+    return side + -side % stride
 
 
 def _is_encoder(name: str) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
 import torch
 
-from geosynth.devices import choose_device, cpu_threads, kept_machine
+from geosynth.devices import choose_device, cpu_threads, decided_precision, kept_machine
 from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.fitting import CHECKPOINT, fit
@@ -22,11 +22,11 @@ from geosynth.samples import TilesetDataModule, class_shares, pairs_of
 from geosynth.segmentation.augmentation import Augmentation, Augmenter
 from geosynth.segmentation.encoderfile import EncoderFile, load_encoder, read_encoder_file
 from geosynth.segmentation.losses import WEIGHTINGS, Weighting, class_weights, loss_terms, takes_weights
-from geosynth.segmentation.networks import check_takes, encoder_of
+from geosynth.segmentation.networks import check_takes, encoder_of, padded_side
 from geosynth.segmentation.segmenter import SegmenterSpec, describe_segmenter, save_segmenter
 from geosynth.segmentation.task import SegmentationTask
 from geosynth.segmentation.validation import Validation, steps_between
-from geosynth.tileset import Tileset
+from geosynth.tileset import Tile, Tileset
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ def train_segmenter(
     rerun: Rerun = "refuse",
     threads: int | None = None,
     device: str = "auto",
+    precision: str = "auto",
     real: bool = True,
     checkpoint_every: int = 200,
 ) -> SegmenterSummary:
@@ -140,6 +141,8 @@ def train_segmenter(
         rerun: rules for an existing output. A resumed run gives the same bytes on a CPU.
         threads: CPU threads; kept with the run, because their number decides the last bits of the weights.
         device: auto, cpu, cuda or mps.
+        precision: "32", "bf16" (autocast; weights and loss stay float32), or "auto": bf16 where the device is fast at it.
+            Kept with the run, as the threads are.
         real: train on the real pairs, too.
         checkpoint_every: steps between checkpoints; one is also written every minute and when cancelled.
 
@@ -181,7 +184,9 @@ def train_segmenter(
     start: EncoderFile | None = None
     if plan.encoder_weights is not None:
         start = read_encoder_file(plan.encoder_weights)
-        fitted = load_encoder(encoder_of(task.model), start, [band.name for band in spec.bands])
+        fitted = load_encoder(
+            encoder_of(task.model), start, [band.name for band in spec.bands], padded_side(spec.tile_size, task.model)
+        )
         lineages.append(read_lineage(start.path.parent))  # beside the weights of a geosynth segmenter lies what it saw
     where = choose_device(device)
     request = {
@@ -198,7 +203,11 @@ def train_segmenter(
     with claim(out, request, rerun) as folder:
         if folder.complete:
             return _summary(describe_segmenter(folder.path), nothing_to_do=True)
-        asked = {"device": where, "threads": threads or torch.get_num_threads()}
+        asked = {
+            "device": where,
+            "precision": decided_precision(precision, where),
+            "threads": threads or torch.get_num_threads(),
+        }
         machine = kept_machine(folder, asked, events)
         if start is not None:
             events.log(fitted)
@@ -207,7 +216,7 @@ def train_segmenter(
         if plan.patience is not None and not (module.val_dataset and len(module.val_dataset)):
             events.warn("without labelled tiles in split=val there is nothing to be patient for; training to the end")
         with cpu_threads(machine["threads"]):
-            best = _fit(task, module, plan, folder, events, machine["device"], checkpoint_every)
+            best = _fit(task, module, plan, folder, events, machine, checkpoint_every)
         save_segmenter(
             folder,
             _spec(plan, tileset),
@@ -239,7 +248,7 @@ def _fit(
     plan: SegmenterPlan,
     folder: OutputFolder,
     events: Events,
-    device: str,
+    machine: Mapping[str, Any],
     checkpoint_every: int,
 ) -> Validation:
     """Train to the end of the plan, from the folder's checkpoint when there is one."""
@@ -258,7 +267,8 @@ def _fit(
         events,
         [best],
         steps=task.steps,
-        device=device,
+        device=machine["device"],
+        precision=machine["precision"],
         checkpoint_every=checkpoint_every,
     )
     return best
@@ -302,15 +312,19 @@ def _training(
     }
 
 
-def _lineage(module: TilesetDataModule, synthetic: Sequence[Lineage], validated: bool) -> Lineage:
-    """Real tiles trained on, those of the val split (they chose the weights), and what the synthetic ones come from."""
-    spec = module.tileset.spec
-    tiles = [pair.tile for pair in module.training_pairs if pair.tileset is module.tileset]
-    if validated:
-        tiles += [pair.tile for pair in module.val_dataset.pairs] if module.val_dataset else []
-    lineage = Lineage.of(tiles, spec.crs_name)
-    for other in synthetic:
-        lineage |= other
+def _lineage(module: TilesetDataModule, behind: Sequence[Lineage], validated: bool) -> Lineage:
+    """Tiles trained on, those of the val split (they chose the weights), and what is behind the tilesets and the start.
+
+    Tilesets that are given as synthetic ones may hold real images, too: with masks of a model, or of people.
+    """
+    tiles: dict[str, list[Tile]] = {}
+    for pair in module.training_pairs:
+        tiles.setdefault(pair.tileset.spec.crs_name, []).append(pair.tile)
+    if validated and module.val_dataset:
+        tiles.setdefault(module.tileset.spec.crs_name, []).extend(pair.tile for pair in module.val_dataset.pairs)
+    lineage = Lineage()
+    for part in (*behind, *(Lineage.of(some, crs) for crs, some in tiles.items())):
+        lineage |= part
     return lineage
 
 

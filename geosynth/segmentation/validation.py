@@ -64,14 +64,14 @@ class Validation(Callback):
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         self.last, total = trainer.global_step, int(trainer.max_steps)
         step = self.last
-        self._loss += float(trainer.callback_metrics["train_loss"])
+        loss = float(trainer.callback_metrics["train_loss"])
+        if not math.isfinite(loss):  # said at once: nothing of such weights may be scored or kept
+            raise ModelError(f"training failed: the loss is {loss}", remedy="give a lower --learning-rate")
+        self._loss += loss
         self._count += 1
         if step % _TELL_EVERY == 0 or step == total:
             self.events.progress(step, total, "steps")
-            loss = self._loss / self._count
-            if not math.isfinite(loss):
-                raise ModelError(f"training failed: the loss is {loss}", remedy="give a lower --learning-rate")
-            self.metrics.tell("loss", loss, step)
+            self.metrics.tell("loss", self._loss / self._count, step)
             self._loss, self._count = 0.0, 0
         if step % self.every == 0 or step == total:
             self._validate(trainer, task, step)
@@ -116,9 +116,11 @@ class Validation(Callback):
             "scores": None if self.scores is None else asdict(self.scores),
             "waited": self.waited,
             "last": self.last,
+            "loss": (self._loss, self._count),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.step, self.score, self.weights = state_dict["step"], state_dict["score"], state_dict["weights"]
         self.scores = None if state_dict["scores"] is None else Scores(**state_dict["scores"])
         self.waited, self.last = state_dict["waited"], state_dict["last"]
+        self._loss, self._count = state_dict["loss"]

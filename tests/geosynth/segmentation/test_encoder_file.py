@@ -89,6 +89,30 @@ def test_the_first_layer_is_adapted(theirs, tmp_path, bands, sources, words):
     assert torch.equal(found["layer1.0.conv1.weight"], theirs["layer1.0.conv1.weight"])
 
 
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [
+        ("segformer", "mit_b0"),
+        ("fpn", "densenet121"),
+        ("fpn", "mobileone_s0"),  # two first layers side by side
+        ("fpn", "tu-hiera_tiny_224"),  # its first weights are of positions
+    ],
+)
+def test_encoders_of_all_kinds_are_adapted(tmp_path, architecture, name):
+    """A grey image of five bands says to the adapted encoder what one of three says to the file's own."""
+    side = 224 if name.endswith("224") else 64
+    theirs, ours = build_network(architecture, name, 3, 2, seed=1).encoder, encoder_of(5, architecture, name)
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    bands = ("blue", "green", "red", "nir", "swir")
+    said = load_encoder(ours, read_encoder_file(tmp_path / "w.pt"), bands, side)
+    assert "first layer from 3 to 5 bands" in said and "not in it" not in said and "not used" not in said
+    assert ours.training
+    grey = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = theirs.eval()(grey.expand(-1, 3, -1, -1)), ours.eval()(grey.expand(-1, 5, -1, -1))
+    torch.testing.assert_close(found[-1], expected[-1], rtol=1e-3, atol=1e-4)
+
+
 def test_what_is_missing_is_said(theirs, tmp_path):
     torch.save({name: value for name, value in theirs.items() if "layer4.1.bn" not in name}, tmp_path / "w.pt")
     found, said = loaded(tmp_path / "w.pt", RGB)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from segment_world import square
 from torch import nn
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 from geosynth.errors import ModelError
 from geosynth.segmentation.losses import LOSSES, SegmentationLoss, class_weights, loss_terms, takes_weights
@@ -102,6 +105,47 @@ def test_lovasz_is_the_intersection_over_union_of_sure_answers():
     answer = torch.tensor([[[0, 0, 1, 1, 1, 0]]])
     logits = F.one_hot(answer, 3).movedim(-1, 1) * 50.0
     assert SegmentationLoss("lovasz")(logits, mask).item() == pytest.approx(1 - (2 / 3 + 2 / 3) / 2, abs=1e-5)
+
+
+def test_dice_is_the_mean_over_the_classes_that_are_shown():
+    """A legend of many classes must not thin it out: absent ones are no part of the mean."""
+    logits, mask = example()
+    mask[0, 2:5] = 255
+    wide = torch.cat([logits.detach(), torch.full((2, 5, 8, 8), -1e4)], 1)
+    assert SegmentationLoss("dice")(wide, mask).item() == pytest.approx(SegmentationLoss("dice")(logits, mask).item())
+
+
+def test_lovasz_of_unsure_answers_is_the_integral_over_thresholds():
+    """A Lovász extension is the mean of its set function over the sets of pixels whose error exceeds t, t in 0..1."""
+    logits, mask = example(3)
+    mask[1, :4] = 255
+    share = logits.detach().movedim(1, -1)[mask != 255].softmax(1).double().numpy()
+    classes, losses = mask[mask != 255].numpy(), []
+    for k in range(3):
+        truth = classes == k
+        error = np.where(truth, 1 - share[:, k], share[:, k])
+        steps = np.concatenate([[0], np.sort(error)])
+        losses.append(
+            sum((high - low) * (error >= high).sum() / (truth | (error >= high)).sum() for low, high in pairwise(steps))
+        )
+    assert SegmentationLoss("lovasz")(logits, mask).item() == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_focal_of_two_classes_is_that_of_torchvision():
+    logits, mask = example(1)
+    two, mask = logits[:, :2], mask.clamp(max=1)
+    expected = sigmoid_focal_loss(two[:, 1] - two[:, 0], mask.float(), alpha=-1, gamma=2, reduction="mean")
+    assert SegmentationLoss("focal")(two, mask).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "weights"), EVERY)
+def test_losses_are_computed_in_full_precision(name, weights):
+    logits, mask = example()
+    coarse = logits.detach().bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = SegmentationLoss(name, weights)(coarse, mask)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(SegmentationLoss(name, weights)(coarse.float(), mask).item(), abs=1e-6)
 
 
 def test_rare_classes_count_more_within_bounds():

@@ -86,6 +86,8 @@ def test_a_resumed_run_gives_the_same_bytes(tmp_path, manner):
         train(tiles, tmp_path / "parts", plan)
     train(tiles, tmp_path / "parts", plan, rerun="resume")
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "parts")
+    logs = [(tmp_path / name / ".geosynth/log/metrics.csv").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1], "the loss is a mean over the steps since the last line, also of those before the stop"
 
 
 @pytest.mark.parametrize(("seed", "best"), [(2, 50), (0, 56)])
@@ -175,6 +177,43 @@ def test_real_and_synthetic_are_counted_and_remembered(tmp_path):
     with pytest.raises(TilesetError, match="ratio 3"):
         train(tiles, tmp_path / "more", replace(QUICK, ratio=3.0), [made])
     assert not (tmp_path / "more").exists()
+
+
+def test_real_tiles_that_are_given_as_synthetic_ones_are_remembered(tmp_path):
+    """With masks of a model, or another place's own tiles: their ground has been seen."""
+    tiles = write_squares(tmp_path / "tiles", "tt")
+    other = Tileset(write_squares(tmp_path / "other", "ttx", spec=replace(SPEC, id="other"), first=50))
+    train(tiles, tmp_path / "out", QUICK, [other.path])
+    lineage = read_lineage(tmp_path / "out")
+    assert lineage == Lineage.of([*Tileset(tiles).tiles, *other.select("train")], "EPSG:32633")
+
+
+def test_a_training_that_explodes_is_stopped_at_once(tmp_path):
+    """Even where val is scored, or patience ends, before the next line about the loss is due."""
+    tiles = write_squares(tmp_path / "tiles", "ttvv")
+    plan = replace(QUICK, steps=9, learning_rate=1e30, validate_every=1, patience=1)
+    with pytest.raises(ModelError, match="training failed: the loss is .*--learning-rate"):
+        train(tiles, tmp_path / "out", plan)
+    assert not (tmp_path / "out/segmenter.json").exists()
+
+
+def test_precision_is_kept_with_the_run(tmp_path):
+    tiles = write_squares(tmp_path / "tiles", "tttttt")
+    fine, coarse = (train(tiles, tmp_path / name, precision=name) for name in ("32", "bf16"))
+    assert fine.hash != coarse.hash
+    weights = [load_segmenter(tmp_path / name, "cpu").network.state_dict() for name in ("32", "bf16")]
+    for name, value in weights[0].items():
+        assert weights[1][name].dtype == value.dtype, "weights stay as they are"
+    with pytest.raises(Cancelled):
+        train(tiles, tmp_path / "parts", precision="bf16", events=Events(stop=[at_call(9)]))
+    train(tiles, tmp_path / "parts", precision="32", rerun="resume")
+    assert (tmp_path / "parts/weights.safetensors").read_bytes() == (tmp_path / "bf16/weights.safetensors").read_bytes()
+
+
+def at_call(number):
+    """A reason to stop that appears at the n-th question."""
+    asked = []
+    return lambda: asked.append(1) or ("enough" if len(asked) >= number else None)
 
 
 @pytest.mark.parametrize(
