@@ -81,7 +81,11 @@ def _folder(option: Option) -> QgsProcessingParameterDefinition:
 
 def _file(option: Option) -> QgsProcessingParameterDefinition:
     behaviour = QgsProcessingParameterFile.Behavior.File
-    return QgsProcessingParameterFile(option.name, tr(option.label), behaviour, optional=not option.required)
+    # QGIS's own filter for all files is *.*, and a folder or the name of a legend has no dot.
+    everything = tr("All files") + " (*)"
+    return QgsProcessingParameterFile(
+        option.name, tr(option.label), behaviour, optional=not option.required, fileFilter=everything
+    )
 
 
 def _layers(option: Option) -> QgsProcessingParameterDefinition:
