@@ -69,6 +69,12 @@ from geosynth_cli.session import session
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Optimiser steps, equal in all.")
 @click.option("--arch", default="unet", show_default=True, help="Architecture.")
 @click.option("--encoder", default="resnet18", show_default=True, help="Encoder.")
+@click.option(
+    "--features",
+    metavar="[ENCODER=]FILE",
+    help="Weights of an encoder (default: of --encoder) that describes images for KID and the like. [default: the"
+    " segmenter of the arm real; nothing is downloaded]",
+)
 @batch_option
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True)
 @device_option
@@ -92,6 +98,7 @@ def command(
     steps: int,
     arch: str,
     encoder: str,
+    features: str | None,
     batch: int,
     learning_rate: float,
     device: str,
@@ -107,7 +114,7 @@ def command(
     than TILES has, is refused. TILES may be several label subsets of one tileset.
     """
     asked = _listed(words)
-    if test and (tiles or given or generators):
+    if test and (tiles or given or generators or features):
         raise click.UsageError("--self-test makes its own tiles")
     if not test and not tiles:
         raise click.UsageError("Missing argument 'TILES…'.")
@@ -143,6 +150,7 @@ def command(
             events,
             rerun=rerun,
             budget=None if budget is None else parse_duration(budget),
+            features=features,
             **where,
         )
     return f"{verdict}\nreport: {Path(out) / 'report.html'}"

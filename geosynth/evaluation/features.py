@@ -1,6 +1,7 @@
-"""What a segmenter trained on real tiles sees in images: feature vectors, and the space they are compared in.
+"""What a network sees in images: feature vectors, and the space they are compared in.
 
-Two feature maps of its encoder, averaged over the tile: the deepest, which tells what is there (the classes were learnt
+The network is a segmenter trained on real tiles, or an encoder whose weights lie in a local file. Two feature maps of
+its encoder, averaged over the tile: the deepest, which tells what is there (the classes were learnt
 from it), and the one two levels up, four times finer, which still tells how it looks: texture, edges, noise. Deep
 features alone are trained to ignore these, and small tiles have a single deep pixel.
 """
@@ -8,17 +9,22 @@ features alone are trained to ignore these, and small tiles have a single deep p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosynth.events import Events
+from geosynth.normalisation import Normalisation
 from geosynth.samples import TilesetDataset
+from geosynth.segmentation.encoderfile import load_encoder, read_encoder_file
+from geosynth.segmentation.networks import build_network, encoder_of
 from geosynth.segmentation.segmenter import Segmenter
 
 _PIXELS = 1 << 18
@@ -41,13 +47,51 @@ class Features:
         return Features(self.deep[rows], self.fine[rows])
 
 
+@dataclass(frozen=True, eq=False)
+class FeatureNetwork:
+    """An encoder in eval mode on ``device``, and how it takes images; ``name`` and ``hash`` say whose it is."""
+
+    name: str
+    encoder: nn.Module
+    normalisation: Normalisation
+    device: str
+    hash: str
+
+    @classmethod
+    def of(cls, segmenter: Segmenter) -> FeatureNetwork:
+        """The encoder of a segmenter."""
+        name, encoder = "the segmenter trained on the real tiles", encoder_of(segmenter.network)
+        return cls(name, encoder, segmenter.spec.normalisation, segmenter.device, segmenter.hash)
+
+    @classmethod
+    def from_file(
+        cls, path: str | PathLike[str], encoder: str, bands: Sequence[str], normalisation: Normalisation
+    ) -> FeatureNetwork:
+        """An encoder with the weights of a local file, on the CPU; nothing is ever downloaded.
+
+        Args:
+            path: see ``encoderfile.read_encoder_file``.
+            encoder: its name, see ``networks.build_network``.
+            bands: names of the bands it shall take; a first layer of others is adapted.
+            normalisation: of these bands. Weights of photographs expect values about 0 that vary by about 1, too.
+
+        Raises:
+            ModelError: no such encoder, or a file that does not hold it.
+        """
+        network = encoder_of(build_network("unet", encoder, len(bands), 2))
+        file = read_encoder_file(path)
+        load_encoder(network, file, bands)
+        network = network.eval().requires_grad_(False)
+        return cls(f"{encoder} from {file.path.name}", network, normalisation, "cpu", f"{encoder} {file.sha256}")
+
+
 @torch.no_grad()
-def image_features(segmenter: Segmenter, images: Tensor) -> Features:
+def image_features(network: FeatureNetwork, images: Tensor) -> Features:
     """Features of normalised images float32 (B, C, H, W); what lies outside a tile (padding) is not averaged in."""
-    encoder: Any = segmenter.network.encoder
+    encoder: Any = network.encoder
     height, width = images.shape[-2:]
     stride = max(int(encoder.output_stride), 32)
-    maps = encoder(F.pad(images.to(segmenter.device), (0, -width % stride, 0, -height % stride)))
+    maps = encoder(F.pad(images.to(network.device), (0, -width % stride, 0, -height % stride)))
 
     def averaged(level: Tensor) -> NDArray[np.float64]:
         step = (height + -height % stride) // level.shape[-2]
@@ -58,8 +102,8 @@ def image_features(segmenter: Segmenter, images: Tensor) -> Features:
     return Features(averaged(maps[-1]), averaged(maps[max(1, len(maps) - 1 - _LEVELS_UP)]))
 
 
-def dataset_features(segmenter: Segmenter, dataset: TilesetDataset, events: Events) -> Features:
-    """Features of all tiles of a dataset that is normalised as the segmenter wants it.
+def dataset_features(network: FeatureNetwork, dataset: TilesetDataset, events: Events) -> Features:
+    """Features of all tiles of a dataset that is normalised as the network wants it.
 
     Raises:
         TilesetError: a tile cannot be read.
@@ -71,7 +115,7 @@ def dataset_features(segmenter: Segmenter, dataset: TilesetDataset, events: Even
         events.check()
         events.progress(start, len(dataset), "tiles described")
         indices = range(start, min(start + batch, len(dataset)))
-        parts.append(image_features(segmenter, dataset.gather(indices, [0] * len(indices))["image"]))
+        parts.append(image_features(network, dataset.gather(indices, [0] * len(indices))["image"]))
     return Features(np.concatenate([part.deep for part in parts]), np.concatenate([part.fine for part in parts]))
 
 

@@ -8,6 +8,7 @@ from os import PathLike
 
 from geosynth.devices import one_thread
 from geosynth.errors import ModelError, TilesetError
+from geosynth.evaluation.features import FeatureNetwork
 from geosynth.evaluation.yardstick import Fidelity, Yardstick, common_count
 from geosynth.events import Events
 from geosynth.segmentation.segmenter import load_segmenter
@@ -35,17 +36,22 @@ class FidelityTable:
 
 
 def fidelity_table(
-    real: Tileset, synthetic: Mapping[str, Tileset], segmenter: str | PathLike[str] | None, events: Events
+    real: Tileset,
+    synthetic: Mapping[str, Tileset],
+    segmenter: str | PathLike[str] | None,
+    events: Events,
+    features: FeatureNetwork | None = None,
 ) -> FidelityTable:
-    """Measure synthetic tilesets by a segmenter that was trained on the real one.
+    """Measure synthetic tilesets by a segmenter that was trained on the real one, or by another network.
 
     Args:
         real: the real tileset.
         synthetic: the others by name.
         segmenter: folder of a segmenter trained on real tiles alone; nothing is ever downloaded. None: there is none.
         events: progress, cancellation.
+        features: describes images instead of the segmenter.
     """
-    if segmenter is None:
+    if segmenter is None and features is None:
         return FidelityTable(
             (),
             (
@@ -58,13 +64,14 @@ def fidelity_table(
     try:
         count = common_count(real, list(synthetic.values()))
         with one_thread():
-            yardstick = Yardstick(real, load_segmenter(segmenter, "cpu"), None, count, events)
+            judge = None if segmenter is None else load_segmenter(segmenter, "cpu")
+            yardstick = Yardstick(real, judge, None, count, events, features=features)
             found = {name: yardstick.measure(tileset, events) for name, tileset in synthetic.items()}
     except (ModelError, TilesetError) as error:
         return FidelityTable((), (f"KID, FID and the like were not measured: {error.what}.",))
     floor = f"real {yardstick.held_out_split} tiles"
     rows = (_row(floor, yardstick.floor), *(_row(name, entry) for name, entry in found.items()))
-    return FidelityTable(rows, tuple(_words(found, yardstick.floor, floor, count)))
+    return FidelityTable(rows, tuple(_words(found, yardstick, floor)))
 
 
 def _row(name: str, entry: Fidelity) -> tuple[str, ...]:
@@ -81,10 +88,12 @@ def _row(name: str, entry: Fidelity) -> tuple[str, ...]:
     )
 
 
-def _words(found: Mapping[str, Fidelity], floor: Fidelity, name: str, count: int) -> Sequence[str]:
+def _words(found: Mapping[str, Fidelity], yardstick: Yardstick, name: str) -> Sequence[str]:
+    floor, count = yardstick.floor, yardstick.count
     words = [
         f"The first row is what {name} get, compared in the same way: they are real, so no better can be asked for. All"
-        f" numbers are of {count:,} tiles against {count:,} real training tiles."
+        f" numbers are of {count:,} tiles against {count:,} real training tiles. The features are those of"
+        f" {yardstick.network.name}."
     ]
     for label, entry in found.items():
         apart = entry.kid.value - floor.kid.value

@@ -23,7 +23,7 @@ from scipy.spatial.distance import cdist
 from geosynth.devices import choose_device, one_thread
 from geosynth.errors import ModelError, TilesetError
 from geosynth.evaluation.captioned import Captioned, captioned_sheet
-from geosynth.evaluation.features import Features, FeatureSpace, image_features
+from geosynth.evaluation.features import FeatureNetwork, Features, FeatureSpace, image_features
 from geosynth.evaluation.fidelity import PERCENTILE, nearest, thumbnails
 from geosynth.events import Events
 from geosynth.folders import canonical_json, write_whole
@@ -220,7 +220,11 @@ class _BySegmenter:
             events.progress(start, len(pairs), "tiles described")
             indices = range(start, min(start + few, len(pairs)))
             with one_thread():  # the same bytes for any number of threads
-                parts.append(image_features(self.segmenter, dataset.gather(indices, [which] * len(indices))["image"]))
+                parts.append(
+                    image_features(
+                        FeatureNetwork.of(self.segmenter), dataset.gather(indices, [which] * len(indices))["image"]
+                    )
+                )
         return Features(np.concatenate([part.deep for part in parts]), np.concatenate([part.fine for part in parts]))
 
 

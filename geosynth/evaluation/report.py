@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from geosynth.evaluation.comparison import SHOWN, compare, data_uri, sheet
 from geosynth.evaluation.contact import Stretch, choose, stretch_of
 from geosynth.evaluation.experiment import ExperimentPlan, RunResult, run_name
 from geosynth.evaluation.fairness import is_unexplained, seen_by
+from geosynth.evaluation.features import FeatureNetwork
 from geosynth.evaluation.fidelity import CopySearch
 from geosynth.evaluation.fidelitytable import HEADS, fidelity_table
 from geosynth.evaluation.plain import markdown
@@ -40,7 +40,7 @@ def write_report(
     results: Sequence[RunResult],
     events: Events,
     *,
-    features: str | PathLike[str] | None = None,
+    features: FeatureNetwork | None = None,
 ) -> None:
     """Write ``report.html`` and ``report.md``, and with runs ``arms.csv`` and ``classes.csv``.
 
@@ -54,7 +54,7 @@ def write_report(
         plan: what was run.
         results: its runs; empty for a report about the tiles alone.
         events: told the progress and what was written.
-        features: folder of a segmenter trained on real tiles alone, to describe tiles by instead.
+        features: describes tiles instead of that segmenter.
     """
     summaries = summarise(plan.arms, results)
     there = _segmenters(out.path / "runs", plan, summaries)
@@ -92,7 +92,7 @@ def _content(
     plan: ExperimentPlan,
     summaries: Sequence[ArmSummary],
     segmenters: Mapping[str, Path],
-    features: str | PathLike[str] | None,
+    features: FeatureNetwork | None,
     events: Events,
 ) -> dict[str, Any]:
     """Everything the page says, as plain values."""
@@ -102,8 +102,8 @@ def _content(
     search = CopySearch(real)
     sets = [compare(name, search, other, stretch, events) for name, other in synthetic.items()]
     reference = reference_arm(plan.arms)
-    described_by = features or (segmenters.get(reference.name) if reference else None)
-    fidelity = fidelity_table(real, synthetic, described_by, events)
+    judge = segmenters.get(reference.name) if reference else None
+    fidelity = fidelity_table(real, synthetic, judge, events, features)
     named = {entry.arm: entry for entry in summaries}
     sources = spread(
         *(None if arm is None else named.get(arm) for arm in (headline_arm(plan.arms), reference)),
@@ -128,7 +128,7 @@ def _content(
         "fidelity": fidelity,
         "left_out": _left_out(folder),
         "limits": _limits(summaries),
-        "command": _command(plan, synthetic),
+        "command": _command(plan, synthetic, features),
         "provenance": _provenance(real, synthetic),
     }
 
@@ -235,10 +235,12 @@ def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
     ]
 
 
-def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset]) -> str:
+def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset], features: FeatureNetwork | None) -> str:
     ids = {other.path: other.spec.id for other in synthetic.values()}
     given = {arm.label: [ids[path] for path in arm.synthetic if path in ids] for arm in plan.arms}
     names = "".join(f" --arm {_quoted(f'{name}={",".join(found)}')}" for name, found in given.items() if found)
+    asked_for = {arm.label: [path.name for path in arm.synthetic] for arm in plan.arms if arm.source == "answers"}
+    names += "".join(f" --generator {_quoted(f'{name}={",".join(found)}')}" for name, found in asked_for.items())
     words = ",".join(dict.fromkeys(arm.word for arm in plan.arms if arm.word))
     levels = [f"{arm.ratio:g}" for arm in plan.arms if arm.word == HEADLINE and arm.ratio is not None]
     ratios = f" --ratios {','.join(dict.fromkeys(levels))}" if levels else ""
@@ -248,7 +250,8 @@ def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset]) -> str:
         runs += f" --other-seeds {plan.other_seeds}" if plan.other_seeds else ""
         runs += f" --steps {plan.steps} --batch {plan.batch} --arch {plan.architecture} --encoder {plan.encoder}"
         runs += f" --learning-rate {plan.learning_rate:g}"
-    return f"geosynth evaluate TILES{names} --out REPORT{asked}{runs}"
+    described = "" if features is None else f" --features {_quoted(features.name.replace(' from ', '='))}"
+    return f"geosynth evaluate TILES{names} --out REPORT{asked}{runs}{described}"
 
 
 def _quoted(word: str) -> str:

@@ -73,7 +73,9 @@ def run_experiment(
         Cancelled: stopped by the user; finished runs are kept.
     """
     work = _Work(jobs, run, out, events, machines or Machines(), keep)
-    reference, headline = (arm and arm.name for arm in (reference_arm(plan.arms), headline_arm(plan.arms)))
+    reference, headline = (
+        None if arm is None else arm.name for arm in (reference_arm(plan.arms), headline_arm(plan.arms))
+    )
     rows: dict[str, list[int]] = {}
     for name, number in jobs:
         rows.setdefault(name, []).append(number)

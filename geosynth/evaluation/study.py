@@ -16,6 +16,7 @@ from geosynth.errors import GeosynthError
 from geosynth.evaluation.arms import NEEDS_SYNTHETIC, Arm
 from geosynth.evaluation.checking import check, check_training
 from geosynth.evaluation.experiment import ExperimentPlan, RunResult, jobs
+from geosynth.evaluation.features import FeatureNetwork
 from geosynth.evaluation.planning import Schedule
 from geosynth.evaluation.report import write_report
 from geosynth.evaluation.resultfiles import arm_json, left_out_words, write_results
@@ -24,6 +25,7 @@ from geosynth.evaluation.summary import headline, summarise
 from geosynth.evaluation.trials import SegmenterRuns
 from geosynth.events import Events
 from geosynth.folders import STATE, Rerun, claim, is_done, keep_apart
+from geosynth.normalisation import Normalisation
 from geosynth.tileset import Tileset
 
 
@@ -40,6 +42,7 @@ def evaluate(
     scheduler: str | None = None,
     budget: float | None = None,
     keep: bool = False,
+    features: str | PathLike[str] | None = None,
     run: RunJob | None = None,
 ) -> str:
     """Compare segmenters trained with and without synthetic tiles, and write a report.
@@ -58,6 +61,8 @@ def evaluate(
         scheduler: address of a dask scheduler that does the runs instead.
         budget: seconds for all runs; what does not fit is left out, see ``planning``. None: all are done.
         keep: leave the segmenters under ``runs/``.
+        features: file of weights of the plan's encoder, or ``ENCODER=FILE``, that describes images for KID and the like
+            instead of the segmenter of the arm of real tiles.
         run: trains and tests one run; by default ``SegmenterRuns``.
 
     Returns:
@@ -75,6 +80,7 @@ def evaluate(
     fitting = check(subsets, plan, events)
     if not plan.seeds and not any(arm.synthetic for arm in plan.arms):
         raise GeosynthError("nothing to compare", remedy="give synthetic tiles with --arm NAME=TILES")
+    described_by = None if features is None else _features(features, plan.encoder, real)
     runs = Path(out).absolute() / "runs"
     missing: dict[str, str] = {}
     if plan.seeds and run is None:
@@ -87,6 +93,7 @@ def evaluate(
         "plan": {**asdict(asked), "arms": [arm_json(arm) for arm in asked.arms]},
         "budget": budget,
         "keep": keep,
+        **({} if described_by is None else {"features": described_by.hash}),
     }
     keep_apart(out, *(subset.path for subset in subsets), *(path for arm in plan.arms for path in arm.synthetic))
     if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier report
@@ -122,12 +129,21 @@ def evaluate(
                 )
                 write_results(folder, subsets, asked, results, schedule, missing)
             with events.task("report"):
-                write_report(folder, real, synthetic, plan, results, events)
+                write_report(folder, real, synthetic, plan, results, events, features=described_by)
             if not keep:
                 shutil.rmtree(runs, ignore_errors=True)
             folder.finish()
     words = headline(summarise(plan.arms, results))
     return "\n".join([*words, *left_out_words(schedule.left_out, missing)])
+
+
+def _features(given: str | PathLike[str], encoder: str, real: Tileset) -> FeatureNetwork:
+    """The network in a file of weights; ``ENCODER=FILE`` says which, unless it is the one that is trained."""
+    name, equals, path = str(given).partition("=")
+    if not equals or Path(given).exists():
+        name, path = encoder, str(given)
+    bands = [band.name for band in real.spec.bands]
+    return FeatureNetwork.from_file(path, name, bands, Normalisation.of(real.statistics))
 
 
 def read_results(report: str | PathLike[str]) -> list[RunResult]:

@@ -24,7 +24,7 @@ from geosynth.evaluation.distances import (
     kernel_distance,
     neighbourhoods,
 )
-from geosynth.evaluation.features import Features, FeatureSpace, dataset_features
+from geosynth.evaluation.features import FeatureNetwork, Features, FeatureSpace, dataset_features
 from geosynth.evaluation.fidelity import CopySearch, total_variation
 from geosynth.evaluation.layout import (
     adjacency,
@@ -154,7 +154,7 @@ class _Measured:
 
     features: Features
     masks: NDArray[np.uint8]
-    segmented: NDArray[np.int64]
+    segmented: NDArray[np.int64] | None
     generated: NDArray[np.int64] | None
 
 
@@ -164,11 +164,13 @@ class Yardstick:
     Args:
         real: split=train is what is compared with; val (else test) gives the floor and calibrates agreement. Only tiles
             count of which no side was made by a model.
-        segmenter: trained on real tiles alone; its encoder gives the features.
+        segmenter: trained on real tiles alone; its encoder gives the features, and its masks are compared with those of
+            the pairs. None leaves the masks out.
         generator: asked for masks too, when it can answer; None leaves that out.
         count: tiles a side, evenly spread over each index; see ``common_count``.
         events: told the progress, asked whether to stop.
         steps: network evaluations a mask that the generator is asked for.
+        features: gives the features instead of the segmenter; one of the two there must be.
 
     Attributes:
         floor: what the held-out real tiles get.
@@ -182,14 +184,19 @@ class Yardstick:
     def __init__(
         self,
         real: Tileset,
-        segmenter: Segmenter,
+        segmenter: Segmenter | None,
         generator: Generator | None,
         count: int,
         events: Events,
         *,
         steps: int = STEPS,
+        features: FeatureNetwork | None = None,
     ) -> None:
         check_models(real, segmenter, generator)
+        network = features or (None if segmenter is None else FeatureNetwork.of(segmenter))
+        if network is None:
+            raise ValueError("features come from a segmenter or from another network")
+        self.network = network
         if count > common_count(real, (), count):
             raise TilesetError(f"has not {count} tiles in both splits", where=real.path, remedy="compare fewer tiles")
         self.real, self.segmenter, self.count, self.steps = real, segmenter, count, steps
@@ -197,7 +204,7 @@ class Yardstick:
         self._copies = CopySearch(real)
         dataset = self._dataset(real, _usable_real(real, "train"))
         self._reference = {pair.tile.id for pair in dataset.pairs}
-        self._features, self._masks = dataset_features(segmenter, dataset, events), _masks(dataset)
+        self._features, self._masks = dataset_features(network, dataset, events), _masks(dataset)
         self._space = FeatureSpace.fit(self._features)
         held_out = _held_out(real)
         self.held_out_split = held_out[0].split
@@ -231,15 +238,20 @@ class Yardstick:
 
     def _dataset(self, tileset: Tileset, tiles: Sequence[Tile]) -> TilesetDataset:
         spread = [tiles[position * len(tiles) // self.count] for position in range(self.count)]
-        return TilesetDataset([Pair(tileset, tile) for tile in spread], self.segmenter.spec.normalisation)
+        return TilesetDataset([Pair(tileset, tile) for tile in spread], self.network.normalisation)
 
     def _measured(self, tileset: Tileset, tiles: Sequence[Tile], events: Events) -> _Measured:
         dataset = self._dataset(tileset, tiles)
-        asked = self.generator
+        asked, segmenter = self.generator, self.segmenter
+        features, segmented = dataset_features(self.network, dataset, events), None
+        if segmenter is not None:
+            # Raster values are kept, so taking them another way reads nothing anew.
+            dataset.normalisation = segmenter.spec.normalisation
+            segmented = segmenter_confusion(segmenter, dataset, events)
         return _Measured(
-            dataset_features(self.segmenter, dataset, events),
+            features,
             _masks(dataset),
-            segmenter_confusion(self.segmenter, dataset, events),
+            segmented,
             None if asked is None else generator_confusion(asked, dataset, events, steps=self.steps),
         )
 
@@ -264,13 +276,15 @@ class Yardstick:
             border_divergence=divergence(borders(neighbours[0]), borders(neighbours[1])),
             component_distance=mean_size_distance(apart),
             component_distances=apart,
-            segmenter_agreement=agreement(sample.segmented, real.segmented),
-            generator_agreement=None
-            if sample.generated is None or real.generated is None
-            else agreement(sample.generated, real.generated),
+            segmenter_agreement=_agreement(sample.segmented, real.segmented),
+            generator_agreement=_agreement(sample.generated, real.generated),
             copy_ratio=copy_ratio,
             share_nearer=share_nearer,
         )
+
+
+def _agreement(made: NDArray[np.int64] | None, real: NDArray[np.int64] | None) -> Agreement | None:
+    return None if made is None or real is None else agreement(made, real)
 
 
 def measure(
@@ -287,10 +301,11 @@ def measure(
     return Yardstick(real, segmenter, generator, count, events, steps=steps).measure(synthetic, events)
 
 
-def check_models(real: Tileset, segmenter: Segmenter, generator: Generator | None) -> None:
+def check_models(real: Tileset, segmenter: Segmenter | None, generator: Generator | None) -> None:
     """Raise ModelError unless the models fit the tileset and the segmenter was trained on real tiles alone."""
-    made = segmenter.training.get("pairs", {}).get("synthetic", 0)
-    if segmenter.training.get("tileset") == real.spec.id and segmenter.training.get("real", True):
+    training = {} if segmenter is None else segmenter.training
+    made = training.get("pairs", {}).get("synthetic", 0)
+    if training.get("tileset") == real.spec.id and training.get("real", True):
         made += sum(map(_is_synthetic, real.select("train", labelled=True)))  # tiles of synthetic scenes
     if made:
         raise ModelError(
@@ -298,8 +313,8 @@ def check_models(real: Tileset, segmenter: Segmenter, generator: Generator | Non
             remedy="train one on the real tileset alone: geosynth segment TILES --out SEGMENTER",
         )
     asked = _kind(real.spec)
-    for name, spec in (("segmenter", segmenter.spec), ("generator", None if generator is None else generator.spec)):
-        if spec is not None and _kind(spec) != asked:
+    for name, model in (("segmenter", segmenter), ("generator", generator)):
+        if model is not None and _kind(model.spec) != asked:
             raise ModelError(
                 f"its bands, classes or pixels are not those the {name} was trained on",
                 where=real.path,

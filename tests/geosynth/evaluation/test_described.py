@@ -7,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from judged_tiles import world_pairs, write_pairs
 
+from geosynth.errors import ModelError
 from geosynth.evaluation.arms import standard_arms
 from geosynth.evaluation.contact import stretch_of
 from geosynth.evaluation.experiment import ExperimentPlan, Job, Trial
+from geosynth.evaluation.features import FeatureNetwork, image_features
 from geosynth.evaluation.fidelitytable import HEADS, fidelity_table
 from geosynth.evaluation.predictions import NOBODY_KNOWS, RIGHT, WRONG, answer, examples, kept
 from geosynth.evaluation.study import evaluate
 from geosynth.evaluation.trials import SEGMENTER
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN
+from geosynth.normalisation import Normalisation
+from geosynth.segmentation.networks import build_network, encoder_of
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.segmentation.training import SegmenterPlan, train_segmenter
 from geosynth.tileset import Tileset
@@ -119,3 +124,30 @@ def test_the_report_uses_segmenters_that_are_kept(real: Tileset, segmenter: Path
     assert "mask, and where it is wrong" in page
     assert page.count('alt="Dark where real is wrong"') == 6
     assert "| real test tiles | 12 |" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_features_come_from_a_local_file(real: Tileset, tmp_path: Path) -> None:
+    """Without any training there is no segmenter, and a file of weights describes the images."""
+    made = {"noise": write_pairs(tmp_path / "noise", [(255 - i, m) for i, m in world_pairs(COUNT, 1)]).path}
+    network = encoder_of(build_network("unet", "tu-test_resnet", 3, 2, seed=5))
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    plan = ExperimentPlan(standard_arms(made), seeds=(), encoder="tu-test_resnet")
+    evaluate(real.path, plan, tmp_path / "out", Events(), features=tmp_path / "weights.pth")
+    words = (tmp_path / "out" / "report.md").read_text()
+    assert "The features are those of tu-test_resnet from weights.pth." in words
+    assert "| noise | 12 |" in words and "--features tu-test_resnet=weights.pth" in words
+    own = FeatureNetwork.from_file(
+        tmp_path / "weights.pth", "tu-test_resnet", ["red", "green", "blue"], Normalisation.of(real.statistics)
+    )
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network.eval()(images)[-1].mean(dim=(2, 3))
+    np.testing.assert_allclose(image_features(own, images).deep, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_file_of_other_weights_is_refused_before_anything_is_trained(real: Tileset, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"no weights")
+    for given, why in ((tmp_path / "weights.pth", "weights"), ("noencoder=x.pth", "no encoder 'noencoder'")):
+        with pytest.raises(ModelError, match=why):
+            evaluate(real.path, ExperimentPlan(standard_arms({})), tmp_path / "out", Events(), features=given)
+    assert not (tmp_path / "out").exists()

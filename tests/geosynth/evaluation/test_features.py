@@ -9,7 +9,7 @@ import torch
 from evaluation_tiles import RGB, make_tiles
 from torch.nn import functional as F
 
-from geosynth.evaluation.features import Features, FeatureSpace, dataset_features, image_features
+from geosynth.evaluation.features import FeatureNetwork, Features, FeatureSpace, dataset_features, image_features
 from geosynth.events import Events
 from geosynth.legend import load_legend
 from geosynth.normalisation import Normalisation
@@ -38,7 +38,7 @@ def spread(seed: int, count: int) -> Features:
 def test_features_are_means_of_two_encoder_maps(architecture: str, encoder: str, deep: int, fine: int) -> None:
     segmenter = untrained(architecture, encoder)
     images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = image_features(segmenter, images)
+    found = image_features(FeatureNetwork.of(segmenter), images)
     maps = segmenter.network.encoder(images)
     assert (found.deep.shape, found.fine.shape) == ((3, deep), (3, fine))
     np.testing.assert_allclose(found.deep, maps[-1].mean(dim=(2, 3)), rtol=1e-4, atol=1e-6)
@@ -50,7 +50,7 @@ def test_padding_is_not_averaged_in() -> None:
     segmenter = untrained()
     images = torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     maps = segmenter.network.encoder(F.pad(images, (0, 24, 0, 24)))
-    found = image_features(segmenter, images)
+    found = image_features(FeatureNetwork.of(segmenter), images)
     np.testing.assert_allclose(found.fine, maps[-3][..., :5, :5].mean(dim=(2, 3)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.deep, maps[-1].mean(dim=(2, 3)), rtol=1e-4, atol=1e-6)  # its 2 × 2 all touch
 
@@ -59,9 +59,9 @@ def test_features_of_a_tileset_do_not_depend_on_batches(tmp_path: Path, monkeypa
     tileset = make_tiles(tmp_path / "real", {"train": 5})
     segmenter = untrained()
     dataset = TilesetDataset(pairs_of(tileset, "train"), segmenter.spec.normalisation)
-    whole = dataset_features(segmenter, dataset, Events())
+    whole = dataset_features(FeatureNetwork.of(segmenter), dataset, Events())
     monkeypatch.setattr("geosynth.evaluation.features._PIXELS", 2 * 32 * 32)
-    parts = dataset_features(segmenter, dataset, Events())
+    parts = dataset_features(FeatureNetwork.of(segmenter), dataset, Events())
     assert len(parts) == 5
     np.testing.assert_allclose(parts.deep, whole.deep, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(parts.fine, whole.fine, rtol=1e-4, atol=1e-6)
