@@ -164,15 +164,8 @@ def _locked(folder: Path) -> Iterator[Path]:
                 "is not empty and was not made by geosynth", where=folder, remedy="choose an empty or new folder"
             )
         state.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(state / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise OutputError("another run is writing here", where=folder, remedy="wait for it or cancel it") from None
-        try:
+        with alone_in(folder):
             yield state
-        finally:
-            lock.release()
     except PermissionError as error:
         raise OutputError("cannot be written", where=error.filename or folder, remedy="check its permissions") from None
     except OSError as error:
@@ -183,6 +176,20 @@ def _locked(folder: Path) -> Iterator[Path]:
         raise OutputError(
             f"cannot be written ({error.strerror})", where=error.filename, remedy="choose another --out"
         ) from None
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep all other runs from writing into a folder that has a state. Raises OutputError when one does, or OSError."""
+    lock = FileLock(folder / STATE / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError("another run is writing here", where=folder, remedy="wait for it or cancel it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_done(path: str | os.PathLike[str], request: Mapping[str, Any], rerun: Rerun) -> bool:

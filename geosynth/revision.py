@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from geosynth.errors import OutputError, TilesetError
-from geosynth.folders import STATE
+from geosynth.folders import STATE, alone_in
 from geosynth.tileset import Tileset
 
 
@@ -30,22 +28,17 @@ def revise(path: str | PathLike[str]) -> Iterator[tuple[Tileset, Path]]:
     state = folder / STATE
     if not (state / "complete").is_file():
         raise TilesetError("is not finished", where=folder, remedy="finish it first: the same command with --resume")
-    lock, temporary = FileLock(state / "lock"), state / "tmp"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError("another run is writing here", where=folder, remedy="wait for it or cancel it") from None
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", where=folder, remedy="check permissions") from None
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
+    temporary = state / "tmp"
+    with ExitStack() as held:
         try:
+            held.enter_context(alone_in(folder))
+            held.callback(shutil.rmtree, temporary, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
         except OSError as error:
+            if isinstance(error, OutputError):
+                raise
             raise OutputError(
                 f"cannot be written ({error.strerror})", where=folder, remedy="check permissions"
             ) from None
         yield Tileset(folder), temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        lock.release()
