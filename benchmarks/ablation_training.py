@@ -11,11 +11,13 @@ import torch
 from ablation_data import SIDE
 from numpy.typing import NDArray
 
+from geosynth.diffusion.bestline import Guess
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import save_generator
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.process import RECIPES
+from geosynth.diffusion.starting import GUESSES
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.events import Events
 from geosynth.fitting import fit
@@ -43,13 +45,13 @@ class Network:
         return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
 
 
-STEPS, DUBAI_STEPS = 3000, 4000
+STEPS, DUBAI_STEPS = 1500, 2000
 NETWORKS = {
     Network(): STEPS,
-    Network(attention=(False, False, False)): 3450,
-    Network(attention=(False, True, True)): 2250,
-    Network(patch=1): 825,
-    Network(patch=4, widths=(64, 96), attention=(False, True)): 6750,
+    Network(attention=(False, False, False)): 1725,
+    Network(attention=(False, True, True)): 1125,
+    Network(patch=1): 410,
+    Network(patch=4, widths=(64, 96), attention=(False, True)): 3375,
 }
 """Networks and the steps they get, so that all train equally long."""
 
@@ -62,7 +64,7 @@ class Run:
     recipe: str = "flow"
     seed: int = 0
     bits: float = 1.0
-    shortcut: bool = True
+    guesses: tuple[Guess, Guess] = GUESSES
     steps: int = STEPS
     labels: float = 1.0
     unlabelled: bool = False
@@ -75,7 +77,9 @@ class Run:
         planned = DUBAI_STEPS if self.data == "dubai" else NETWORKS.get(self.network, STEPS)
         steps = "" if self.steps == planned else f"-n{self.steps}"
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
-        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("" if self.shortcut else "-plain")
+        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + (
+            "" if self.guesses == GUESSES else f"-{self.guesses[0]}+{self.guesses[1]}"
+        )
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
         rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
         return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}{rate}-s{self.seed}"
@@ -112,6 +116,7 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
     values = Normalisation.of(tileset.statistics)
     scale = BandScale(*(tuple(getattr(b, n) for b in tileset.statistics) for n in ("mean", "std", "min", "max")))
     torch.manual_seed(mix_seed("weights", run.seed))
+    image_guess, mask_guess = run.guesses if recipe.process.betas is None else ("none", "none")
     network = Denoiser(
         image_channels=len(spec.bands),
         mask_channels=bit_count(len(spec.legend)),
@@ -122,7 +127,8 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
         layers=1,
         two_levels=recipe.two_levels,
         bit_size=run.bits,
-        shortcut=run.shortcut and recipe.process.betas is None,
+        image_guess=image_guess,
+        mask_guess=mask_guess,
     )
     plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe, learning_rate=run.rate)
     pairs = Unlabelled(TilesetDataset(known, values), keeps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from geosynth.diffusion.bestline import NOTHING, Guess
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import Generator, adapt
@@ -13,8 +14,11 @@ from geosynth.noise import mix_seed
 from geosynth.tileset import Tileset
 
 MANY_BANDS = 8
-"""From so many bands on a network that had no shortcut gets one when it is trained on: the noise of all folded channels
-would otherwise fill most of its first level. With fewer it keeps what it knows."""
+"""From so many bands on a network that corrected nothing corrects the best linear guesses when it is trained on: the
+noise of all folded channels would otherwise fill most of its first level. With fewer it keeps what it knows."""
+
+GUESSES: tuple[Guess, Guess] = ("spectrum", "patch")
+"""Best linear guesses of image and mask that networks of recipe flow correct (benchmarks/ablation.py guess)."""
 
 
 def recipe_to_train(asked: str | None, start: Generator | None, folder: str | None) -> str:
@@ -57,9 +61,9 @@ def network_to_train(
     how = RECIPES[recipe]
     straight = how.process.betas is None
     if start is not None:
-        network = adapt(
-            start, spec, size, shortcut=start.pipeline.denoiser.shortcut or (straight and len(spec.bands) >= MANY_BANDS)
-        )
+        own = start.pipeline.denoiser.guesses
+        new = straight and own == NOTHING and len(spec.bands) >= MANY_BANDS
+        network = adapt(start, spec, size, guesses=GUESSES if new else own)
     else:
         network = Denoiser(
             image_channels=len(spec.bands),
@@ -69,7 +73,8 @@ def network_to_train(
             patch=2 if size <= 96 else 4,
             two_levels=how.two_levels,
             bit_size=how.bit_size,
-            shortcut=straight,
+            image_guess=GUESSES[0] if straight else "none",
+            mask_guess=GUESSES[1] if straight else "none",
         )
     if size % network.multiple:
         raise TilesetError(
