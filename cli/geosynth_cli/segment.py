@@ -46,7 +46,8 @@ _SHARE = click.FloatRange(0, 1)
     help="Architecture and encoder: unet with resnet18, or the SatSynth paper's fpn with resnet50.",
 )
 @click.option(
-    "--arch", help="unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet or farseg. [default: the preset's]"
+    "--arch",
+    help="unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet or farseg or mask2former. [default: the preset's]",
 )
 @click.option(
     "--encoder",
@@ -59,10 +60,14 @@ _SHARE = click.FloatRange(0, 1)
     help="Start the encoder from a local file: safetensors, or a state dict of torch. [default: random weights]",
 )
 @click.option(
+    "--pretrained",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Start from a Mask2Former that transformers saved: its backbone, its sizes, its weights (safetensors).",
+)
+@click.option(
     "--loss",
-    default="ce",
-    show_default=True,
-    help="ce (cross entropy), focal, dice or lovasz; several are added: ce+dice.",
+    help="ce (cross entropy), focal, dice or lovasz; several are added: ce+dice. [default: ce; mask2former's own]",
 )
 @click.option(
     "--class-weights",
@@ -119,7 +124,8 @@ def command(
     arch: str | None,
     encoder: str | None,
     encoder_weights: str | None,
-    loss: str,
+    pretrained: str | None,
+    loss: str | None,
     class_weights: str,
     turns: bool,
     colour: float,
@@ -147,12 +153,14 @@ def command(
         raise click.UsageError("--synthetic-only and --pretrain exclude each other")
     from pathlib import Path
 
-    from geosynth.segmentation.networks import PRESETS
+    from geosynth.segmentation.mask2former import CHECKPOINT, MASK2FORMER
+    from geosynth.segmentation.networks import PRESETS, Preset
     from geosynth.segmentation.training import SegmenterPlan, train_segmenter
 
+    usual = PRESETS[preset] if pretrained is None else Preset(MASK2FORMER, CHECKPOINT)
     plan = SegmenterPlan(
-        architecture=arch or PRESETS[preset].architecture,
-        encoder=encoder or PRESETS[preset].encoder,
+        architecture=arch or usual.architecture,
+        encoder=encoder or usual.encoder,
         steps=steps,
         batch=batch,
         learning_rate=learning_rate,
@@ -167,6 +175,7 @@ def command(
         cutmix=cutmix,
         copy_paste=copy_paste,
         encoder_weights=encoder_weights,
+        pretrained=pretrained,
         validate_every=validate_every,
         patience=patience,
     )

@@ -62,7 +62,7 @@ def class_weights(shares: NDArray[np.float64], weighting: Weighting) -> tuple[fl
 def dice(logits: Tensor, mask: Tensor) -> Tensor:
     """Dice loss (Milletari et al. 2016, without squares), the mean over the classes that the known pixels show.
 
-    smp's divides by all K classes, so that in a legend of many, of which a batch shows few, it would hardly count beside
+    smp's divides by all K classes: with a legend of many, of which a batch shows few, it would hardly count beside the
     other terms.
 
     Args:

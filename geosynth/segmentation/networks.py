@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -13,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosynth.errors import ModelError
+from geosynth.legend import UNKNOWN
 from geosynth.noise import mix_seed
 from geosynth.segmentation.farseg import RESNETS, FarSegNetwork
+from geosynth.segmentation.mask2former import CHECKPOINT, MASK2FORMER, Mask2FormerNetwork
 
 FARSEG = "farseg"
 _SMP = {
@@ -28,8 +32,12 @@ _SMP = {
 }
 """Our names (torchgeo's where it has one) and what segmentation_models_pytorch calls them."""
 
-ARCHITECTURES = (*_SMP, FARSEG)
-"""What ``build_network`` builds. Each has an ``encoder`` that gives a list of feature maps, the coarsest last."""
+ARCHITECTURES = (*_SMP, FARSEG, MASK2FORMER)
+"""What ``build_network`` builds. Each has an ``encoder`` that gives a list of feature maps, the coarsest last; one that
+learns by a loss of its own has ``training_loss`` (image, mask)."""
+
+OWN_LOSS = {MASK2FORMER: "set"}
+"""Architectures with a loss of their own, and what it is called."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,14 @@ PRESETS = {"default": Preset("unet", "resnet18"), "satsynth": Preset("fpn", "res
 """satsynth: the segmenter of the SatSynth paper."""
 
 
-def build_network(architecture: str, encoder: str, bands: int, classes: int, seed: int = 0) -> nn.Module:
+def build_network(
+    architecture: str,
+    encoder: str,
+    bands: int,
+    classes: int,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """A network with random weights, a function of ``seed`` alone.
 
     Args:
@@ -53,6 +68,7 @@ def build_network(architecture: str, encoder: str, bands: int, classes: int, see
         bands: input channels.
         classes: output channels.
         seed: of the weights; the caller's random state is left as it was.
+        settings: of a checkpoint whose network is to be built (see ``mask2former``); ``encoder`` is "checkpoint" then.
 
     Raises:
         ModelError: no such architecture or encoder, or the two do not go together.
@@ -61,16 +77,22 @@ def build_network(architecture: str, encoder: str, bands: int, classes: int, see
         raise ModelError(f"no architecture '{architecture}'", remedy=f"give one of: {', '.join(ARCHITECTURES)}")
     if architecture == FARSEG and encoder not in RESNETS:
         raise ModelError(f"farseg has no encoder '{encoder}'", remedy=f"give one of: {', '.join(RESNETS)}")
-    if not _is_encoder(encoder):
+    if (settings is not None) != (encoder == CHECKPOINT) or (settings is not None and architecture != MASK2FORMER):
+        raise ModelError("a checkpoint's encoder goes with mask2former and --pretrained alone", remedy="give both")
+    if settings is None and not _is_encoder(encoder):
         raise ModelError(f"no encoder '{encoder}'", remedy=f"give another --encoder, for example {_alike(encoder)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed("segment-weights", seed))
         try:
             if architecture == FARSEG:
                 return FarSegNetwork(encoder, bands, classes)
+            if architecture == MASK2FORMER:
+                return Mask2FormerNetwork(encoder, bands, classes, settings)
             network: nn.Module = smp.create_model(
                 _SMP[architecture], encoder, encoder_weights=None, in_channels=bands, classes=classes
             )
+        except ModelError:
+            raise
         except Exception as error:  # libraries raise whatever comes to them where two parts do not fit
             raise ModelError(
                 f"no network '{architecture}' with encoder '{encoder}' ({_reason(error)})",
@@ -108,9 +130,21 @@ def padded_logits(network: nn.Module, image: Tensor) -> Tensor:
     can halve, and the logits are cut back.
     """
     height, width = image.shape[-2:]
-    right, below = padded_side(width, network) - width, padded_side(height, network) - height
-    logits: Tensor = network(F.pad(image, (0, right, 0, below)) if right or below else image)
+    logits: Tensor = network(_padded(image, network, 0))
     return logits[..., :height, :width]
+
+
+def own_loss(network: nn.Module, image: Tensor, mask: Tensor) -> Tensor | None:
+    """What a network with a loss of its own learns by, of images of any size; None for the others."""
+    if not isinstance(network, Mask2FormerNetwork):
+        return None
+    return network.training_loss(_padded(image, network, 0), _padded(mask, network, UNKNOWN))
+
+
+def _padded(image: Tensor, network: nn.Module, value: int) -> Tensor:
+    height, width = image.shape[-2:]
+    right, below = padded_side(width, network) - width, padded_side(height, network) - height
+    return F.pad(image, (0, right, 0, below), value=value) if right or below else image
 
 
 def padded_side(side: int, network: nn.Module) -> int:

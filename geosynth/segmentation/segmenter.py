@@ -45,7 +45,7 @@ class SegmenterSpec:
     """What a segmenter takes and gives.
 
     ``pixel_size`` (x, y) is in units of ``crs`` (``EPSG:n`` or WKT), ``gsd_m`` ground metres or None, ``tile_size`` the
-    side in pixels of the tiles it was trained on.
+    side in pixels of the tiles it was trained on, ``settings`` those of a checkpoint's network (see ``checkpoint``).
     """
 
     architecture: str
@@ -57,6 +57,7 @@ class SegmenterSpec:
     gsd_m: float | None
     tile_size: int
     normalisation: Normalisation
+    settings: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -70,6 +71,7 @@ class SegmenterSpec:
             "tile_size": self.tile_size,
             "mean": list(self.normalisation.mean),
             "std": list(self.normalisation.std),
+            **({} if self.settings is None else {"network": self.settings}),
         }
 
     @classmethod
@@ -85,6 +87,7 @@ class SegmenterSpec:
             gsd_m=None if content["gsd_m"] is None else float(content["gsd_m"]),
             tile_size=int(content["tile_size"]),
             normalisation=Normalisation(tuple(map(float, content["mean"])), tuple(map(float, content["std"]))),
+            settings=content.get("network"),
         )
 
 
@@ -194,7 +197,9 @@ def load_segmenter(folder: str | PathLike[str], device: str = "auto") -> Segment
         raise ModelError("is damaged (not the weights that were written)", where=path, remedy=remedy)
     try:
         spec = SegmenterSpec.from_json(content)
-        network = build_network(spec.architecture, spec.encoder, len(spec.bands), len(spec.legend))
+        network = build_network(
+            spec.architecture, spec.encoder, len(spec.bands), len(spec.legend), settings=spec.settings
+        )
         network.load_state_dict(safetensors.load(data))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"does not fit its description ({str(error)[:160]})", where=path, remedy=remedy) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torchmetrics.wrappers import ClasswiseWrapper
 from geosynth.legend import UNKNOWN
 from geosynth.noise import mix_seed
 from geosynth.segmentation.losses import SegmentationLoss
-from geosynth.segmentation.networks import build_network, padded_logits
+from geosynth.segmentation.networks import build_network, own_loss, padded_logits
 
 _WARMUP = 0.05
 _FLOOR = 0.02
@@ -42,8 +42,9 @@ class SegmentationTask(SemanticSegmentation):
         learning_rate: its peak.
         steps: optimiser steps of the whole training; the learning rate depends on them.
         seed: of weights and dropout.
-        loss: see ``losses.loss_terms``.
+        loss: see ``losses.loss_terms``; a network with a loss of its own learns by that.
         weights: of the classes in that loss; None: all 1.
+        settings: of a checkpoint whose network is trained, see ``networks.build_network``.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class SegmentationTask(SemanticSegmentation):
         seed: int = 0,
         loss: str = "ce",
         weights: Sequence[float] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         # torchgeo builds these inside its own __init__, before attributes of this class could be set.
-        self._build = (architecture, encoder, bands, len(names), seed)
+        self._build = (architecture, encoder, bands, len(names), seed, settings)
         self._loss = (loss, weights)
         super().__init__(
             model=architecture,  # type: ignore[arg-type]
@@ -104,9 +106,10 @@ class SegmentationTask(SemanticSegmentation):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """The loss over the known pixels; 0 when there are none."""
         torch.manual_seed(mix_seed("segment-dropout", self.seed, self.global_step))  # a function of (seed, step), too
-        logits = self(batch["image"])
-        loss: Tensor = self.criterion(logits, batch["mask"])
-        self.log("train_loss", loss.detach(), batch_size=len(logits))
+        image, mask = batch["image"], batch["mask"]
+        own = own_loss(self.model, image, mask)
+        loss: Tensor = self.criterion(self(image), mask) if own is None else own
+        self.log("train_loss", loss.detach(), batch_size=len(image))
         return loss
 
     def on_train_epoch_end(self) -> None:

@@ -20,10 +20,12 @@ from geosynth.metriclog import MetricLog
 from geosynth.normalisation import Normalisation
 from geosynth.samples import TilesetDataModule, class_shares, pairs_of
 from geosynth.segmentation.augmentation import Augmentation, Augmenter
-from geosynth.segmentation.encoderfile import EncoderFile, load_encoder, read_encoder_file
 from geosynth.segmentation.losses import WEIGHTINGS, Weighting, class_weights, loss_terms, takes_weights
-from geosynth.segmentation.networks import check_takes, encoder_of, padded_side
+from geosynth.segmentation.mask2former import CHECKPOINT as CHECKPOINT_ENCODER
+from geosynth.segmentation.mask2former import MASK2FORMER
+from geosynth.segmentation.networks import OWN_LOSS, check_takes
 from geosynth.segmentation.segmenter import SegmenterSpec, describe_segmenter, save_segmenter
+from geosynth.segmentation.start import Start
 from geosynth.segmentation.task import SegmentationTask
 from geosynth.segmentation.validation import Validation, steps_between
 from geosynth.tileset import Tile, Tileset
@@ -41,11 +43,12 @@ class SegmenterPlan:
         seed: of weights, dropout, the choice of synthetic pairs, their order and all augmentation.
         ratio: synthetic pairs per labelled real training pair; None takes all there are.
         pretrain: share of the steps on synthetic pairs alone, before the rest on real ones alone; 0: on both together.
-        loss: one of ``losses.LOSSES``, or several joined by ``+``.
+        loss: one of ``losses.LOSSES``, or several joined by ``+``; None: ce, or the architecture's own.
         class_weights: how much rare classes count in ``ce`` and ``focal``, a key of ``losses.WEIGHTINGS``.
         turns: flip and turn pairs at random, in eight ways.
         colour, zoom, cutmix, copy_paste: see ``augmentation.Augmentation``.
         encoder_weights: a file to start the encoder from, see ``encoderfile``; None: random weights.
+        pretrained: a folder to start all of mask2former from, see ``checkpoint``; ``encoder`` is "checkpoint" then.
         validate_every: steps between two scores of val; None: eight times or so in a run, at least 50 steps apart.
         patience: stop after so many scores in a row without a better one; None: train to the end.
 
@@ -61,7 +64,7 @@ class SegmenterPlan:
     seed: int = 0
     ratio: float | None = None
     pretrain: float = 0.0
-    loss: str = "ce"
+    loss: str | None = None
     class_weights: Weighting = "none"
     turns: bool = True
     colour: float = 0.0
@@ -69,6 +72,7 @@ class SegmenterPlan:
     cutmix: float = 0.0
     copy_paste: float = 0.0
     encoder_weights: str | PathLike[str] | None = None
+    pretrained: str | PathLike[str] | None = None
     validate_every: int | None = None
     patience: int | None = None
 
@@ -89,18 +93,37 @@ class SegmenterPlan:
         for name, good, wanted in checks:
             if not good:
                 raise ModelError(f"{name} out of range", remedy=f"give a {name} of {wanted}")
-        loss_terms(self.loss)
+        if self.loss is not None:
+            loss_terms(self.loss)
+        if (self.pretrained is not None) != (self.encoder == CHECKPOINT_ENCODER) or (
+            self.pretrained is not None and (self.encoder_weights is not None or self.architecture != MASK2FORMER)
+        ):
+            raise ModelError(
+                "a pretrained folder is all of a mask2former, its encoder included",
+                remedy="give --pretrained with --arch mask2former, and neither --encoder nor --encoder-weights",
+            )
         if self.class_weights not in WEIGHTINGS:
             raise ModelError(f"no class weights '{self.class_weights}'", remedy=f"give one of: {', '.join(WEIGHTINGS)}")
-        if self.class_weights != "none" and not takes_weights(self.loss):
+        if self.architecture in OWN_LOSS and (self.loss is not None or self.class_weights != "none"):
             raise ModelError(
-                f"class weights change nothing in {self.loss}, which counts all classes equally",
+                f"{self.architecture} learns by a loss of its own", remedy="leave out --loss and --class-weights"
+            )
+        if self.class_weights != "none" and not takes_weights(self.loss_name):
+            raise ModelError(
+                f"class weights change nothing in {self.loss_name}, which counts all classes equally",
                 remedy="leave out --class-weights, or add ce: --loss ce+dice",
             )
 
-    def to_json(self, encoder_sha256: str | None) -> dict[str, Any]:
-        """As JSON values; a file of encoder weights is its sha256, wherever it lies."""
-        return {**asdict(self), "encoder_weights": encoder_sha256}
+    @property
+    def loss_name(self) -> str:
+        """What the network learns by."""
+        return self.loss or OWN_LOSS.get(self.architecture, "ce")
+
+    def to_json(self, start: Start) -> dict[str, Any]:
+        """As JSON values; what it starts from is its sha256, wherever it lies."""
+        values = {**asdict(self), "loss": self.loss_name, "encoder_weights": start.encoder and start.encoder.sha256}
+        del values["pretrained"]
+        return values if start.checkpoint is None else {**values, "pretrained": start.checkpoint.sha256}
 
 
 @dataclass(frozen=True)
@@ -141,8 +164,8 @@ def train_segmenter(
         rerun: rules for an existing output. A resumed run gives the same bytes on a CPU.
         threads: CPU threads; kept with the run, because their number decides the last bits of the weights.
         device: auto, cpu, cuda or mps.
-        precision: "32", "bf16" (autocast; weights and loss stay float32), or "auto": bf16 where the device is fast at it.
-            Kept with the run, as the threads are.
+        precision: "32", "bf16" (autocast; weights and loss stay float32), or "auto": bf16 where the device is fast at
+            it; kept with the run, as the threads are.
         real: train on the real pairs, too.
         checkpoint_every: steps between checkpoints; one is also written every minute and when cancelled.
 
@@ -168,6 +191,7 @@ def train_segmenter(
         augment=_augmenter(plan),
         events=events,
     )
+    start = Start.of(plan.encoder_weights, plan.pretrained)
     task = SegmentationTask(
         plan.architecture,
         plan.encoder,
@@ -176,27 +200,22 @@ def train_segmenter(
         learning_rate=plan.learning_rate,
         steps=plan.steps,
         seed=plan.seed,
-        loss=plan.loss,
+        loss=plan.loss or "ce",
         weights=_weights(plan, module),
+        settings=start.settings,
     )
     check_takes(task.model, len(spec.bands), spec.tile_size)
-    lineages = [read_lineage(other.path) for other in (tileset, *others)]
-    start: EncoderFile | None = None
-    if plan.encoder_weights is not None:
-        start = read_encoder_file(plan.encoder_weights)
-        fitted = load_encoder(
-            encoder_of(task.model), start, [band.name for band in spec.bands], padded_side(spec.tile_size, task.model)
-        )
-        lineages.append(read_lineage(start.path.parent))  # beside the weights of a geosynth segmenter lies what it saw
+    lineages = [*(read_lineage(other.path) for other in (tileset, *others)), *start.lineages]
+    fitted = start.load(task.model, spec)
     where = choose_device(device)
     request = {
         "command": "segment",
-        **plan.to_json(start.sha256 if start else None),
+        **plan.to_json(start),
         "real": real,
         "tiles": tileset.identity(),
         "synthetic": [other.identity() for other in others],
     }
-    keep_apart(out, tiles, *synthetic, *([start.path] if start else []))
+    keep_apart(out, tiles, *synthetic, *start.paths)
     if not is_done(out, request, rerun):  # a damaged tile must not cost an earlier result
         for pair in (*module.training_pairs, *pairs_of(tileset, "val")):
             pair.tileset.verify([pair.tile])
@@ -209,8 +228,8 @@ def train_segmenter(
             "threads": threads or torch.get_num_threads(),
         }
         machine = kept_machine(folder, asked, events)
-        if start is not None:
-            events.log(fitted)
+        for line in fitted:
+            events.log(line)
         events.log(f"reading {len(module.training_pairs)} training pairs")
         module.setup("fit")
         if plan.patience is not None and not (module.val_dataset and len(module.val_dataset)):
@@ -219,7 +238,7 @@ def train_segmenter(
             best = _fit(task, module, plan, folder, events, machine, checkpoint_every)
         save_segmenter(
             folder,
-            _spec(plan, tileset),
+            _spec(plan, tileset, start),
             best.weights,
             _training(plan, real, module, best, start),
             None if best.scores is None else best.scores.to_json(spec.legend.names),
@@ -274,7 +293,7 @@ def _fit(
     return best
 
 
-def _spec(plan: SegmenterPlan, tileset: Tileset) -> SegmenterSpec:
+def _spec(plan: SegmenterPlan, tileset: Tileset, start: Start) -> SegmenterSpec:
     spec = tileset.spec
     return SegmenterSpec(
         plan.architecture,
@@ -286,6 +305,7 @@ def _spec(plan: SegmenterPlan, tileset: Tileset) -> SegmenterSpec:
         spec.gsd_m,
         spec.tile_size,
         Normalisation.of(tileset.statistics),
+        start.settings,
     )
 
 
@@ -294,9 +314,9 @@ def _training(
     real: bool,
     module: TilesetDataModule,
     best: Validation,
-    start: EncoderFile | None,
+    start: Start,
 ) -> dict[str, Any]:
-    settings = plan.to_json(start.sha256 if start else None)
+    settings = plan.to_json(start)
     for name in ("architecture", "encoder"):  # the spec says them
         del settings[name]
     names, weights = module.tileset.spec.legend.names, _weights(plan, module)

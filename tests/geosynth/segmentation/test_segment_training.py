@@ -192,7 +192,7 @@ def test_a_training_that_explodes_is_stopped_at_once(tmp_path):
     """Even where val is scored, or patience ends, before the next line about the loss is due."""
     tiles = write_squares(tmp_path / "tiles", "ttvv")
     plan = replace(QUICK, steps=9, learning_rate=1e30, validate_every=1, patience=1)
-    with pytest.raises(ModelError, match="training failed: the loss is .*--learning-rate"):
+    with pytest.raises(ModelError, match=r"training failed: the loss is .*--learning-rate"):
         train(tiles, tmp_path / "out", plan)
     assert not (tmp_path / "out/segmenter.json").exists()
 
