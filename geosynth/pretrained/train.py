@@ -1,0 +1,503 @@
+"""From a tileset and a Stable Diffusion to a generator folder: labels are learnt, then images for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from typing import Any
+
+import torch
+from lightning import Callback
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from geosynth.devices import choose_device, cpu_threads, decided_precision, kept_machine
+from geosynth.diffusion.generator import describe
+from geosynth.diffusion.progress import Progress
+from geosynth.diffusion.training import Plan
+from geosynth.errors import ModelError, TilesetError
+from geosynth.events import Events
+from geosynth.fitting import CHECKPOINT, fit
+from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart, write_whole
+from geosynth.lineage import Lineage, read_lineage
+from geosynth.metriclog import MetricLog, check_tensorboard
+from geosynth.noise import mix_seed, sample_noise
+from geosynth.normalisation import Normalisation
+from geosynth.pretrained import adapter
+from geosynth.pretrained.base import BaseFiles, BaseModel, check_installed, find_base, load_base
+from geosynth.pretrained.colours import ColourCode
+from geosynth.pretrained.latents import encode_views
+from geosynth.pretrained.model import note_place, save_label_painter
+from geosynth.pretrained.prompts import TEMPLATE, Prompting
+from geosynth.pretrained.sampling import GUIDANCE, SAMPLERS, sampled
+from geosynth.pretrained.task import HELD_OUT, Drawing, LatentTask, Material, Part, condition
+from geosynth.pretrained.tones import Tones, check_bands
+from geosynth.pretrained.views import View, cut_mask, drawn_views, fixed_views, shares, spread
+from geosynth.pretrained.watching import PICTURES, HeldOutLatents, Pictures
+from geosynth.samples import Pair, TilesetDataset
+from geosynth.tileset import Tile, Tileset
+
+_COMPOSITIONS = 1024
+"""Class shares of training tiles that are kept with a model, at most."""
+
+
+@dataclass(frozen=True)
+class PaintRequest:
+    """What to train.
+
+    Attributes:
+        pretrained: folder of the base model, or its id on the hub.
+        steps: optimiser steps of the ControlNet.
+        label_steps: those of the LoRA; None: as many.
+        batch: views a step.
+        learning_rate, label_learning_rate: peak rates of the ControlNet and of the LoRA.
+        seed: decides starting weights, views, batches and noise.
+        size: side of what is learnt, pixels; None: that of the tiles.
+        scales: how many times coarser pixels than the tiles' own are learnt, too: crops so many times larger, brought
+            to ``size``. None: 2, 4 … as far as the tiles allow.
+        views: crops and turns of every tile that are learnt from, at most.
+        rank: of the LoRA.
+        targets: layers the LoRA is put beside.
+        template, style: of the prompts; see ``Prompting``.
+        embed: whether the base model is copied into the folder.
+        evaluate_every: steps between two measurements of the held-out loss.
+        samples_every: steps between two pictures of samples; None: no pictures.
+
+    Raises:
+        ModelError: a number out of its range.
+    """
+
+    pretrained: str
+    steps: int = 4000
+    label_steps: int | None = None
+    batch: int = 8
+    learning_rate: float = 1e-5
+    label_learning_rate: float = 1e-4
+    seed: int = 0
+    size: int | None = None
+    scales: tuple[float, ...] | None = None
+    views: int = 8
+    rank: int = 16
+    targets: tuple[str, ...] = adapter.TARGETS
+    template: str = TEMPLATE
+    style: str = ""
+    embed: bool = False
+    evaluate_every: int = 250
+    samples_every: int | None = None
+
+    def __post_init__(self) -> None:
+        numbers = {
+            "steps": self.steps,
+            "label steps": 1 if self.label_steps is None else self.label_steps,
+            "batch": self.batch,
+            "size": 1 if self.size is None else self.size,
+            "views": self.views,
+            "rank": self.rank,
+            "evaluate every": self.evaluate_every,
+            "samples every": 1 if self.samples_every is None else self.samples_every,
+        }
+        for name, number in numbers.items():
+            if number < 1:
+                raise ModelError(f"{name} out of range", remedy="give a number that is at least 1")
+        for rate in (self.learning_rate, self.label_learning_rate):
+            if not 0 < rate < 1:
+                raise ModelError("learning rate out of range", remedy="give a number that is more than 0 and below 1")
+        if any(not 1 <= scale <= 16 for scale in self.scales or ()):
+            raise ModelError("scales out of range", remedy="give numbers from 1 to 16")
+        if not self.targets:
+            raise ModelError("no layers for the LoRA are named", remedy=f"give {','.join(adapter.TARGETS)}")
+
+
+@dataclass(frozen=True)
+class PaintSummary:
+    """What training gave: the generator's hash, held-out losses (None without val tiles), whether it was there."""
+
+    hash: str
+    label_loss: float | None = None
+    image_loss: float | None = None
+    nothing_to_do: bool = False
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What is trained on and from; nothing in the request is left to be decided."""
+
+    tileset: Tileset
+    request: PaintRequest
+    base: BaseFiles
+    train: tuple[Tile, ...]
+    held_out: tuple[Tile, ...]
+    size: int
+    scales: tuple[float, ...]
+    prompting: Prompting
+
+    @property
+    def code(self) -> ColourCode:
+        return ColourCode.of(self.tileset.spec.legend)
+
+    @property
+    def tones(self) -> Tones:
+        return Tones.of(self.tileset.spec.bands, self.tileset.statistics)
+
+    def plan(self, part: Part) -> Plan:
+        request = self.request
+        label = part == "label"
+        return Plan(
+            steps=(request.label_steps or request.steps) if label else request.steps,
+            batch=request.batch,
+            size=self.size,
+            learning_rate=request.label_learning_rate if label else request.learning_rate,
+            seed=request.seed,
+        )
+
+
+def train_painter(
+    tiles: str | PathLike[str],
+    request: PaintRequest,
+    out: str | PathLike[str],
+    events: Events,
+    *,
+    rerun: Rerun = "refuse",
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "auto",
+    save_memory: bool | None = None,
+    tensorboard: bool = False,
+    checkpoint_every: int = 500,
+) -> PaintSummary:
+    """Train a LoRA that draws the label maps of a tileset, and a ControlNet that paints images for them.
+
+    Both learn from split=train; labels from the tiles that have some, images from all. What the autoencoder makes of
+    the tiles is computed once and kept in ``.geosynth`` until the end.
+
+    Args:
+        tiles: tileset folder.
+        request: what to train.
+        out: generator folder to write.
+        events: progress, metrics, cancellation.
+        rerun: rules for an existing output.
+        device: "cpu", "cuda", "mps" or "auto".
+        threads: CPU threads; kept with the run, because their number decides the last bits of the weights.
+        precision: "32", "bf16", or "auto" (bf16 where the device is fast at it); the autoencoder always has 32.
+        save_memory: activations are computed again instead of kept; None: on a GPU.
+        tensorboard: write TensorBoard's files into ``.geosynth/log/tensorboard`` too.
+        checkpoint_every: steps between checkpoints.
+
+    Raises:
+        TilesetError: no training tiles, or none with labels.
+        ModelError: the base model is not there or is none; the tiles have other than three bands; training fails.
+        Cancelled: stopped by the user; go on with ``rerun="resume"``.
+    """
+    check_installed()
+    where = choose_device(device)
+    if tensorboard:
+        check_tensorboard()
+    inputs = _inputs(tiles, request)
+    asked = _asked(inputs)
+    keep_apart(out, tiles, inputs.base.folder)
+    if not is_done(out, asked, rerun):
+        inputs.tileset.verify((*inputs.train, *inputs.held_out))  # before anything of an earlier run goes
+    with claim(out, asked, rerun) as folder:
+        if folder.complete:
+            return PaintSummary(describe(folder.path)["hash"], nothing_to_do=True)
+        machine = kept_machine(
+            folder,
+            {
+                "device": where,
+                "threads": threads or torch.get_num_threads(),
+                "precision": decided_precision(precision, where),
+                "save_memory": where == "cuda" if save_memory is None else save_memory,
+            },
+            events,
+        )
+        note_place(folder.path, inputs.base)
+        with cpu_threads(machine["threads"]):
+            return _Training(inputs, folder, machine, events, tensorboard, checkpoint_every).run()
+
+
+def _inputs(tiles: str | PathLike[str], request: PaintRequest) -> _Inputs:
+    """What a request means, everything checked that can be without reading pixels or loading weights."""
+    tileset = Tileset(tiles)
+    spec = tileset.spec
+    check_bands(spec.bands, str(tileset.path))
+    base = find_base(request.pretrained)
+    size = request.size or spec.tile_size
+    if size > spec.tile_size:
+        raise TilesetError(
+            f"has tiles of {spec.tile_size} px, and crops of {size} px were asked for",
+            where=tileset.path,
+            remedy=f"give --size {spec.tile_size} or less, or tile again with larger tiles",
+        )
+    scales = tuple(sorted({1.0, *(request.scales or _doublings(size, spec.tile_size))}))
+    if round(size * scales[-1]) > spec.tile_size:
+        raise TilesetError(
+            f"has tiles of {spec.tile_size} px, too few for a scale of {scales[-1]:g} at {size} px",
+            where=tileset.path,
+            remedy="give smaller --scales or a smaller --size, or tile again with larger tiles",
+        )
+    train, held_out = tileset.select("train"), tileset.select("val")
+    if not train:
+        raise TilesetError("has no training tiles", where=tileset.path, remedy="tile more scenes or change --split")
+    if not any(tile.labelled for tile in train):
+        raise TilesetError(
+            "has no labelled training tile", where=tileset.path, remedy="give labels to: geosynth tile --labels"
+        )
+    if size % base.factor:
+        raise TilesetError(
+            f"would give pictures of {size} px, and they must be a multiple of {base.factor} px",
+            where=tileset.path,
+            remedy=f"give --size {max(base.factor, size // base.factor * base.factor)}",
+        )
+    adapter.check_targets(base.layers, request.targets)
+    prompting = Prompting(request.template, request.style, spec.legend.names, spec.gsd_m)
+    return _Inputs(tileset, request, base, train, held_out, size, scales, prompting)
+
+
+def _doublings(size: int, side: int) -> list[float]:
+    return [2.0**power for power in range((side // size).bit_length())]
+
+
+def _asked(inputs: _Inputs) -> dict[str, Any]:
+    """The request as it is kept with the output: what decides the model, and nothing that does not."""
+    asked = asdict(inputs.request)
+    for name in ("samples_every", "evaluate_every"):
+        del asked[name]
+    return {
+        "command": "train",
+        "recipe": "stable-diffusion",
+        **asked,
+        "pretrained": {"name": inputs.base.name, "hash": inputs.base.hash},
+        "label_steps": inputs.plan("label").steps,
+        "size": inputs.size,
+        "scales": list(inputs.scales),
+        "targets": list(inputs.request.targets),
+        "tiles": inputs.tileset.identity(),
+    }
+
+
+@dataclass
+class _Training:
+    """A training where it is done."""
+
+    inputs: _Inputs
+    folder: OutputFolder
+    machine: dict[str, Any]
+    events: Events
+    tensorboard: bool
+    checkpoint_every: int
+
+    def run(self) -> PaintSummary:
+        inputs, folder, events = self.inputs, self.folder, self.events
+        events.log(f"reading {len(inputs.train)} training and {len(inputs.held_out)} held-out tiles")
+        train, held_out = self._read(inputs.train), self._read(inputs.held_out)
+        base = load_base(inputs.base)
+        base.vae.to(self.machine["device"])
+        materials = self._materials(base, train, held_out)
+        losses = {name: record["val_loss"] for name, record in folder.records().items()}
+        if "label" not in losses:
+            losses["label"] = self._learn_labels(base, *materials)
+        controlnet, losses["image"] = self._learn_images(base, *materials)
+        return self._save(base, controlnet, losses, materials[0])
+
+    def _read(self, tiles: tuple[Tile, ...]) -> TilesetDataset:
+        tileset = self.inputs.tileset
+        pairs = [Pair(tileset, tile) for tile in tiles]
+        return TilesetDataset(pairs, Normalisation.of(tileset.statistics), events=self.events)
+
+    def _materials(
+        self, base: BaseModel, train: TilesetDataset, held_out: TilesetDataset
+    ) -> tuple[Material, Material | None]:
+        """Views of training and of held-out tiles, with what the autoencoder makes of them."""
+        inputs, request = self.inputs, self.inputs.request
+        # No more than will be drawn.
+        most = max(inputs.plan("label").steps, request.steps) * request.batch
+        each = min(request.views, max(1, -(-most // len(train))))
+        side = inputs.tileset.spec.tile_size
+        views = drawn_views(len(train), side, inputs.size, inputs.scales, each, request.seed)
+        fixed = fixed_views(spread(len(held_out), HELD_OUT), inputs.size, 1.0)
+        first = self._material(base, train, views, "train")
+        return first, self._material(base, held_out, fixed, "held-out") if fixed else None
+
+    def _material(self, base: BaseModel, pairs: TilesetDataset, views: Sequence[View], name: str) -> Material:
+        inputs = self.inputs
+        latents = encode_views(
+            base,
+            pairs,
+            views,
+            inputs.size,
+            inputs.tones,
+            inputs.code,
+            self.folder.state / "latents" / name,
+            self.machine["device"],
+            self.events,
+        )
+        return Material(pairs, views, latents)
+
+    def _learn_labels(self, base: BaseModel, train: Material, held_out: Material | None) -> float | None:
+        """Train the LoRA and keep its averaged weights in the folder's state; gives the held-out loss."""
+        request = self.inputs.request
+        adapter.add_adapter(base.unet, request.rank, request.targets, request.seed)
+        task = self._task("label", base, None, train, held_out)
+        inputs, plan = self.inputs, self.inputs.plan("label")
+        prompts = [
+            inputs.prompting.prompt("label", row) for row in self._compositions(train)[:PICTURES]
+        ]  # of the first tiles
+
+        def draw() -> tuple[Tensor, Tensor]:
+            drawn = self._sampled(base, None, prompts, None, plan)
+            return drawn, inputs.code.decode(drawn)[0]
+
+        self._fit(task, "label", draw)
+        loss = task.held_out_loss()
+        weights = adapter.adapter_weights(task.average)
+        write_whole(self.folder.state / adapter.FILE, save(weights, {"format": "pt"}), self.folder.temporary)
+        self.folder.record("label", {"val_loss": loss})
+        base.unet.unload_lora()
+        base.unet.requires_grad_(False)
+        return loss
+
+    def _learn_images(self, base: BaseModel, train: Material, held_out: Material | None) -> tuple[Any, float | None]:
+        """Train the ControlNet; gives it with its averaged weights, and the held-out loss."""
+        from diffusers import ControlNetModel
+
+        inputs, plan = self.inputs, self.inputs.plan("image")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mix_seed("controlnet", inputs.request.seed))
+            controlnet = ControlNetModel.from_unet(
+                base.unet, conditioning_embedding_out_channels=_CONDITION_WIDTHS[: base.factor.bit_length()]
+            )
+        controlnet.requires_grad_(True)
+        task = self._task("image", base, controlnet, train, held_out)
+        shown = held_out or train
+        masks = torch.stack(
+            [cut_mask(shown.pairs, view, inputs.size, len(inputs.code.classes)) for view in shown.views[:PICTURES]]
+        )
+        prompts = [inputs.prompting.prompt("image", shares(mask, len(inputs.code.classes))) for mask in masks]
+
+        def draw() -> tuple[Tensor, Tensor]:
+            # Unknown pixels are drawn as the first class: these are pictures to look at.
+            known = torch.where(masks < len(inputs.code.classes), masks, 0)
+            return self._sampled(base, controlnet, prompts, condition(inputs.code, masks), plan), known
+
+        self._fit(task, "image", draw)
+        loss = task.held_out_loss()
+        with torch.no_grad():
+            for name, weight in controlnet.named_parameters():
+                weight.copy_(task.average[name])
+        return controlnet.cpu(), loss
+
+    def _task(
+        self, part: Part, base: BaseModel, controlnet: Any, train: Material, held_out: Material | None
+    ) -> LatentTask:
+        from diffusers import DDPMScheduler
+
+        inputs, plan = self.inputs, self.inputs.plan(part)
+        schedule = DDPMScheduler.from_config(dict(base.scheduler))
+        levels = int(schedule.config.num_train_timesteps)
+
+        def drawing(material: Material) -> Drawing:
+            return Drawing(
+                part, base, material, material.usable(part), inputs.code, inputs.prompting, inputs.size, plan, levels
+            )
+
+        learnt, measured = drawing(train), None if held_out is None else drawing(held_out)
+        if not learnt.chosen:
+            raise TilesetError(
+                f"shows no {part} that fills a square of {base.factor} px",
+                where=inputs.tileset.path,
+                remedy="tile with more data or labels, or give a larger --size",
+            )
+        return LatentTask(base, controlnet, learnt, measured, schedule, plan, save_memory=self.machine["save_memory"])
+
+    def _fit(self, task: LatentTask, part: Part, draw: Any) -> None:
+        request, state = self.inputs.request, self.folder.state / part
+        log = MetricLog(self.events, self.folder.state / "log" / part, tensorboard=self.tensorboard)
+        report: list[Callback] = [
+            Progress(self.events, log, names=(f"loss_{part}",)),
+            HeldOutLatents(log, part, request.evaluate_every),
+        ]
+        if request.samples_every:
+            legend = self.inputs.tileset.spec.legend
+            report.append(Pictures(self.folder, legend, part, request.samples_every, draw))
+        self.events.log("learning to draw labels" if part == "label" else "learning to paint images for labels")
+        fit(
+            task,
+            {},
+            state,
+            self.events,
+            report,
+            steps=task.plan.steps,
+            device=self.machine["device"],
+            precision=self.machine["precision"],
+            clip=task.plan.clip,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def _sampled(
+        self, base: BaseModel, controlnet: Any, prompts: list[str], given: Tensor | None, plan: Plan
+    ) -> Tensor:
+        side = self.inputs.size // base.factor
+        shape = (base.latent_channels, side, side)
+        noise = torch.stack([sample_noise(plan.seed, index, shape) for index in range(len(prompts))])
+        sampler = next(iter(SAMPLERS))
+        return sampled(
+            base, controlnet, noise, prompts, given, sampler=sampler, steps=SAMPLERS[sampler], guidance=GUIDANCE
+        )
+
+    def _compositions(self, material: Material) -> list[list[float]]:
+        """Class shares of views that show any class, evenly spread over all."""
+        classes = len(self.inputs.code.classes)
+        usable = material.usable("label")
+        rows = [
+            shares(cut_mask(material.pairs, material.views[usable[number]], self.inputs.size, classes), classes)
+            for number in spread(len(usable), _COMPOSITIONS)
+        ]
+        return [[round(share, 3) for share in row] for row in rows]
+
+    def _save(
+        self, base: BaseModel, controlnet: Any, losses: dict[str, float | None], material: Material
+    ) -> PaintSummary:
+        inputs, request, folder = self.inputs, self.inputs.request, self.folder
+        spec = replace(inputs.tileset.spec, tile_size=inputs.size)
+        training = {
+            "recipe": "stable-diffusion",
+            "steps": request.steps,
+            "label_steps": inputs.plan("label").steps,
+            "batch": request.batch,
+            "learning_rate": request.learning_rate,
+            "label_learning_rate": request.label_learning_rate,
+            "lora_rank": request.rank,
+            "lora_targets": ", ".join(request.targets),
+            "views": len(material.views),
+            "seed": request.seed,
+            "started_from": inputs.base.name,
+            "tileset": spec.id,
+            "precision": self.machine["precision"],
+            "pixels_per_latent": base.factor,
+            **{f"val_loss_{part}": loss for part, loss in sorted(losses.items()) if loss is not None},
+        }
+        lineage = Lineage.of(inputs.train, spec.crs_name) | read_lineage(inputs.tileset.path)
+        content_hash = save_label_painter(
+            folder,
+            lora=load_file(folder.state / adapter.FILE),
+            controlnet=controlnet,
+            base=inputs.base,
+            embed=request.embed,
+            spec=spec,
+            tones=inputs.tones,
+            prompting=inputs.prompting,
+            scales=inputs.scales,
+            compositions=self._compositions(material),
+            training=training,
+            lineage=lineage,
+        )
+        for part in ("label", "image"):
+            (folder.state / part / CHECKPOINT).unlink(missing_ok=True)
+        folder.finish()
+        self.events.artifact(folder.path, "generator")
+        return PaintSummary(content_hash, losses["label"], losses["image"])
+
+
+_CONDITION_WIDTHS = (16, 32, 96, 256)
+"""Widths of the layers that read a label map; each but the first halves its sides (Zhang et al. 2023)."""
