@@ -32,7 +32,7 @@ from .background import Background
 from .environmentdialog import EnvironmentDialog
 from .folders import remember
 from .nearest import NearestDialog
-from .onmap import in_view, layers_of, show
+from .onmap import in_view, layers_of, put_masks_aside, show
 from .pages.generate import GeneratePage
 from .pages.generator import GeneratorPage
 from .pages.page import Page
@@ -60,6 +60,7 @@ class GeosynthDock(QgsDockWidget):
         self._handshake: Handshake | None = None
         self._last: object | None = None
         self._refusal = ""
+        self._stopped = False
         self._page_of_run: Page | None = None
         self._asker = Background(self)
         self._asker.answered.connect(self._answered)
@@ -290,6 +291,8 @@ class GeosynthDock(QgsDockWidget):
     def _offer_to_show(self, run: Run) -> None:
         """Made-up places are hard to find by hand."""
         layers, canvas = layers_of(run.output, QgsProject.instance()), self._iface.mapCanvas()
+        if run.command == "generate":
+            put_masks_aside(layers, QgsProject.instance())
         if not layers or in_view(layers, canvas):
             return
         bar = self._iface.messageBar()
@@ -332,6 +335,9 @@ class GeosynthDock(QgsDockWidget):
 
     def stop(self) -> None:
         """QGIS or the plugin goes away: what is attached is cancelled, what is detached is left alone."""
+        if self._stopped:
+            return
+        self._stopped = True
         self._asker.give_up()
         self.setup.jobs.stop()
         self._settle.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
@@ -16,7 +17,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..core.jobs import Job, JobStore
+from ..core.jobs import Job, JobProblem, JobStore
 from ..core.words import tr
 
 _LOOK_MS, _KILL_MS, _SHOWN = 2000, 1700, 30
@@ -72,6 +73,10 @@ class JobList(QWidget):
         layout.addLayout(row)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.refresh)
+        self._cancelled: list[Job] = []
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.timeout.connect(self._insist)
         self._buttons()
 
     def jobs(self) -> list[Job]:
@@ -116,7 +121,7 @@ class JobList(QWidget):
 
     def _buttons(self) -> None:
         job = self._chosen()
-        live = job is not None and job.state() in LIVE
+        live = job is not None and (job.state() in LIVE or job.alive())
         self._show_button.setEnabled(job is not None)
         self._cancel_button.setEnabled(live)
         self._forget_button.setEnabled(job is not None and not live)
@@ -131,16 +136,19 @@ class JobList(QWidget):
         if job is None:
             return
         job.cancel()
+        self._cancelled.append(job)
+        self._patience.start(_KILL_MS)
 
-        def insist() -> None:
-            if job.state() in LIVE:
-                job.kill()
-            self.refresh()
-
-        QTimer.singleShot(_KILL_MS, insist)
+    def _insist(self) -> None:
+        for job in self._cancelled:
+            job.kill()  # it may have ended itself and left workers behind
+        self._cancelled = []
+        self.refresh()
 
     def _forget(self) -> None:
         job = self._chosen()
-        if job is not None:
+        if job is None:
+            return
+        with contextlib.suppress(JobProblem):  # it has only just ended: the list says so
             self._store.remove(job)
-            self.refresh()
+        self.refresh()

@@ -82,6 +82,9 @@ class DetachedRun(Run):
         self._read = 0
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.timeout.connect(self._kill)
 
     @property
     def detached(self) -> bool:
@@ -94,15 +97,14 @@ class DetachedRun(Run):
 
     def cancel(self) -> None:
         self.job.cancel()
-        QTimer.singleShot(_PATIENCE_MS, self._kill)
+        self._patience.start(_PATIENCE_MS)
 
     def leave(self) -> None:
         self._timer.stop()
 
     def _kill(self) -> None:
-        if self.state == "running":
-            self.job.kill()
-            self._look()
+        self.job.kill()  # it may have ended itself and left workers behind
+        self._look()
 
     def _look(self) -> None:
         if self.state != "running":

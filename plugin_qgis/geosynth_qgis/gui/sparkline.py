@@ -36,6 +36,10 @@ class Sparkline(QWidget):
         self.updateGeometry()
         self.update()
 
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """What is drawn: (step, value) by name."""
+        return {name: list(curve) for name, curve in self._curves.items()}
+
     def rows(self) -> list[tuple[str, list[str]]]:
         """The name of each row and the curves in it."""
         found: dict[str, list[str]] = {}
