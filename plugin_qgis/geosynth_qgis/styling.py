@@ -107,7 +107,9 @@ def _place(layer: QgsMapLayer, project: QgsProject, name: str, node: QgsLayerTre
         if other is not None and other.id() != layer.id() and other.source() == layer.source():
             project.removeMapLayer(other.id())
     position = sum(1 for other in group.children() if _rank_of(other) < rank)
-    group.insertLayer(position, layer)
+    placed = group.insertLayer(position, layer)
+    # A mask covers its image: it is there to be switched on.
+    placed.setItemVisibilityChecked(rank != _ORDER.index("MASKS"))
     if node is not None and node.parent() is not None:
         node.parent().removeChildNode(node)
     group.setExpanded(True)
