@@ -51,6 +51,7 @@ def open_layer(result: Result) -> QgsMapLayer | None:
 
 def finish(layer: QgsMapLayer, result: Result, project: QgsProject, folder: str) -> None:
     """Name a layer, style it where nothing else does, write its provenance into its metadata, and group it."""
+    layer.loadDefaultStyle()  # Processing opens layers without the style that lies beside them
     layer.setName(result.title)
     if result.key == "INDEX" and isinstance(layer, QgsVectorLayer):
         _outline(layer)
@@ -88,18 +89,18 @@ def _group(layer: QgsMapLayer, project: QgsProject, name: str) -> None:
         identifier = layer.id()
         QTimer.singleShot(0, lambda: _group_later(identifier, project, name))
         return
-    _place(layer, project, name, node)
+    _place(layer, project, name)
 
 
 def _group_later(identifier: str, project: QgsProject, name: str) -> None:
     layer = project.mapLayer(identifier)
     if layer is not None:
-        _place(layer, project, name, project.layerTreeRoot().findLayer(identifier))
+        _place(layer, project, name)
 
 
-def _place(layer: QgsMapLayer, project: QgsProject, name: str, node: QgsLayerTreeLayer | None) -> None:
+def _place(layer: QgsMapLayer, project: QgsProject, name: str) -> None:
     root = project.layerTreeRoot()
-    group = _child_group(_child_group(root, ROOT_GROUP, 0), name, 0)
+    group = _child_group(_on_top(root, ROOT_GROUP), name, 0)
     rank = int(layer.customProperty(_RANK))
     for older in group.findLayers():
         # A run that was gone on with has made the same file again.
@@ -110,9 +111,22 @@ def _place(layer: QgsMapLayer, project: QgsProject, name: str, node: QgsLayerTre
     placed = group.insertLayer(position, layer)
     # A mask covers its image: it is there to be switched on.
     placed.setItemVisibilityChecked(rank != _ORDER.index("MASKS"))
-    if node is not None and node.parent() is not None:
-        node.parent().removeChildNode(node)
+    placed.setExpanded(False)
+    for double in root.findLayers():  # where QGIS itself has put it
+        if double.layerId() == layer.id() and double != placed:
+            double.parent().removeChildNode(double)
     group.setExpanded(True)
+
+
+def _on_top(root: QgsLayerTreeGroup, name: str) -> QgsLayerTreeGroup:
+    """The group of that name, above all others: what has just been made is there to be seen."""
+    group = _child_group(root, name, 0)
+    if root.children()[0] == group:
+        return group
+    copy = group.clone()
+    root.insertChildNode(0, copy)
+    root.removeChildNode(group)
+    return copy
 
 
 def _rank_of(node: object) -> int:

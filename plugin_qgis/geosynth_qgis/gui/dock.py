@@ -32,7 +32,7 @@ from .background import Background
 from .environmentdialog import EnvironmentDialog
 from .folders import remember
 from .nearest import NearestDialog
-from .onmap import in_view, layers_of, put_masks_aside, show
+from .onmap import in_view, layers_of, show
 from .pages.generate import GeneratePage
 from .pages.generator import GeneratorPage
 from .pages.page import Page
@@ -291,8 +291,6 @@ class GeosynthDock(QgsDockWidget):
     def _offer_to_show(self, run: Run) -> None:
         """Made-up places are hard to find by hand."""
         layers, canvas = layers_of(run.output, QgsProject.instance()), self._iface.mapCanvas()
-        if run.command == "generate":
-            put_masks_aside(layers, QgsProject.instance())
         if not layers or in_view(layers, canvas):
             return
         bar = self._iface.messageBar()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsMapLayer, QgsProject, QgsRectangle
 from qgis.gui import QgsMapCanvas
@@ -21,16 +20,6 @@ def layers_of(output: str, project: QgsProject) -> list[QgsMapLayer]:
         if source and (source == output or inside(source, output) is not None):
             found.append(layer)
     return found
-
-
-def put_masks_aside(layers: Sequence[QgsMapLayer], project: QgsProject) -> None:
-    """Untick masks that lie over the images they belong to, and fold the legends."""
-    for layer in layers:
-        node = project.layerTreeRoot().findLayer(layer.id())
-        if node is not None:
-            node.setExpanded(False)
-            if Path(layer.source()).name in ("masks.vrt", "mask.tif"):
-                node.setItemVisibilityChecked(False)
 
 
 def in_view(layers: Sequence[QgsMapLayer], canvas: QgsMapCanvas) -> bool:

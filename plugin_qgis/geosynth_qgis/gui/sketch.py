@@ -151,9 +151,17 @@ class Sketch(QObject):
         self._iface.actionPan().trigger()
 
     def _show(self) -> None:
-        node = QgsProject.instance().layerTreeRoot().findLayer(self._layer_id)
+        """On top of all, ticked."""
+        root = QgsProject.instance().layerTreeRoot()
+        node = root.findLayer(self._layer_id)
+        if node is not None and root.children()[0] != node:
+            top = node.clone()
+            root.insertChildNode(0, top)
+            node.parent().removeChildNode(node)
+            node = top
         if node is not None:
             node.setItemVisibilityChecked(True)
+            node.setExpanded(False)
 
     def _begin(self, classes: Sequence[ClassEntry]) -> QgsVectorLayer:
         project = QgsProject.instance()

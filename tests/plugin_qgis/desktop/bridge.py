@@ -9,9 +9,9 @@ import os
 import traceback
 from pathlib import Path
 
-from qgis.core import QgsProject
+from qgis.core import QgsProject, QgsRectangle
 from qgis.PyQt.QtCore import QPoint, QTimer
-from qgis.PyQt.QtWidgets import QApplication, QWidget
+from qgis.PyQt.QtWidgets import QApplication, QToolButton, QWidget
 from qgis.utils import iface, plugins
 
 FOLDER = Path(os.environ["GEOSYNTH_DESKTOP"])
@@ -62,6 +62,26 @@ def on_map(x, y):
 def _global(what: QWidget, point):
     there = what.mapToGlobal(point)
     return [there.x(), there.y()]
+
+
+def action_place(name):
+    """The button of an action in a tool bar."""
+    buttons = [b for b in window.findChildren(QToolButton) if b.defaultAction() is not None and b.isVisible()]
+    return next((place(b) for b in buttons if b.defaultAction().objectName() == name), None)
+
+
+def show_map(west, south, east, north):
+    """Move the map; the numbers are in its CRS."""
+    iface.mapCanvas().setExtent(QgsRectangle(west, south, east, north))
+    iface.mapCanvas().refresh()
+
+
+def only_layer(name):
+    """Tick this layer and no other."""
+    for node in project().layerTreeRoot().findLayers():
+        node.setItemVisibilityCheckedParentRecursive(True)
+    for node in project().layerTreeRoot().findLayers():
+        node.setItemVisibilityChecked(node.layer().name() == name)
 
 
 def into_view(name):
