@@ -32,6 +32,9 @@ _SMP = {
 }
 """Our names (torchgeo's where it has one) and what segmentation_models_pytorch calls them."""
 
+TIMM = "tu-"
+"""How names of timm's encoders begin."""
+
 ARCHITECTURES = (*_SMP, FARSEG, MASK2FORMER)
 """What ``build_network`` builds. Each has an ``encoder`` that gives a list of feature maps, the coarsest last; one that
 learns by a loss of its own has ``training_loss`` (image, mask)."""
@@ -101,17 +104,19 @@ def build_network(
     return network
 
 
-def check_takes(network: nn.Module, bands: int, side: int) -> None:
+def check_takes(
+    network: nn.Module,
+    bands: int,
+    side: int,
+    remedy: str = "give another --encoder, for example resnet18, resnet50 or efficientnet-b0",
+) -> None:
     """Raise ModelError unless a network takes images of ``side`` pixels; some are made for one size alone."""
-    training = network.training
+    training, device = network.training, next(network.parameters()).device
     try:
         with torch.no_grad():
-            padded_logits(network.eval(), torch.zeros(1, bands, side, side))
+            padded_logits(network.eval(), torch.zeros(1, bands, side, side, device=device))
     except Exception as error:
-        raise ModelError(
-            f"this network cannot take tiles of {side} px ({_reason(error)})",
-            remedy="give another --encoder, for example resnet18, resnet50 or efficientnet-b0",
-        ) from None
+        raise ModelError(f"this network cannot take tiles of {side} px ({_reason(error)})", remedy=remedy) from None
     finally:
         network.train(training)
 

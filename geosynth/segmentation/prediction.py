@@ -25,6 +25,7 @@ from geosynth.scenes.identity import scene_identity
 from geosynth.scenes.source import inspect_scene
 from geosynth.segmentation.flips import FLIPS
 from geosynth.segmentation.layers import Layer
+from geosynth.segmentation.networks import TIMM, check_takes
 from geosynth.segmentation.pieces import (
     ScenePlan,
     Settings,
@@ -101,6 +102,8 @@ def predict_scenes(
     overlap = window // 4 if overlap is None else overlap
     Windows.over(window, window, overlap)  # refuses what makes no windows
     model, lineage = load_segmenter(segmenter, device), read_lineage(Path(segmenter))
+    if model.spec.encoder.startswith(TIMM):  # some of them are made for one size alone
+        check_takes(model.network, len(model.spec.bands), window, f"give --window {model.spec.tile_size}, as its tiles")
     fitted = [fit_scene(inspect_scene(path), model.spec, resample) for path in find_files(scenes)[0]]
     refuse_twins([scene.info for scene in fitted])
     layers: list[Layer] = ["classes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import random
 
 import pytest
 import timm
@@ -118,6 +119,26 @@ def test_what_is_missing_is_said(theirs, tmp_path):
     found, said = loaded(tmp_path / "w.pt", RGB)
     assert "92 of the encoder's 100" in said and "not in it: layer4.1.bn1.weight, " in said and "and 5 more" in said
     assert torch.equal(found["layer4.1.bn1.weight"], encoder_of(3).state_dict()["layer4.1.bn1.weight"])
+
+
+def test_files_damaged_anywhere_are_refused_in_one_line(tmp_path):
+    """torch answers damage with all kinds of errors; a user gets one."""
+    made, path, draws = [], tmp_path / "weights", random.Random(0)
+    for zipped in (False, True):
+        torch.save({"a": torch.randn(4, 4), "b": torch.arange(5)}, path, _use_new_zipfile_serialization=zipped)
+        made.append(path.read_bytes())
+    refused = 0
+    for _ in range(400):
+        data = bytearray(draws.choice(made))
+        for _ in range(draws.randint(1, 4)):
+            data[draws.randrange(min(300, len(data)))] = draws.randrange(256)
+        path.write_bytes(data[: draws.choice([len(data), draws.randrange(len(data))])])
+        try:
+            read_encoder_file(path)
+        except ModelError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 200
 
 
 class Evil:

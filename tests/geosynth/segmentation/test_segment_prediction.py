@@ -133,6 +133,38 @@ def test_impossible_windows(tmp_path, network, window, overlap):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_made_for_one_size_asks_for_windows_of_it(tmp_path, monkeypatch):
+    encoder = "tu-efficientformerv2_s0"
+    segmenter = segmenter_with(build_network("fpn", encoder, 2, 2).eval())
+    segmenter = replace(segmenter, spec=replace(segmenter.spec, encoder=encoder, tile_size=224))
+    monkeypatch.setattr(prediction, "load_segmenter", lambda *_: segmenter)
+    scene, _ = write_scene(tmp_path / "a.tif")
+    with pytest.raises(ModelError, match=r"cannot take tiles of 256 px .*give --window 224"):
+        predict_scenes("s", [scene], tmp_path / "out", Events())
+    assert not (tmp_path / "out").exists()
+    assert predict_scenes("s", [scene], tmp_path / "out", Events(), window=224)[0].is_file()
+
+
+def test_mask2former_predicts_whole_scenes(tmp_path, monkeypatch):
+    """Threads and pieces change no byte; what softmax says of its answers is what is written."""
+    pytest.importorskip("transformers")
+    segmenter = segmenter_with(build_network("mask2former", "tu-mobilenetv3_small_050", 2, 2, seed=1).eval())
+    monkeypatch.setattr(prediction, "load_segmenter", lambda *_: segmenter)
+    scene, _ = write_scene(tmp_path / "a.tif", hole=np.s_[20:60, 30:90])
+    options = {"window": 64, "confidence": True, "probabilities": True}
+    for name, threads in (("one", 1), ("two", 2)):
+        predict_scenes("s", [scene], tmp_path / name, Events(), threads=threads, **options)
+    one, two = (files(tmp_path / name) for name in ("one", "two"))
+    assert {name: data for name, data in one.items() if name.endswith(".tif")} == {
+        name: data for name, data in two.items() if name.endswith(".tif")
+    }
+    with rasterio.open(tmp_path / "one/probabilities/a.tif") as dataset:
+        shares = dataset.read().astype(int)
+    known = read(tmp_path / "one/a.tif")[0] != 255
+    assert (abs(shares.sum(0)[known] - 100) <= 1).all() and (shares[:, ~known] == 255).all()
+    assert not known[20:60, 30:90].any() and known[:20].all()
+
+
 def test_confidence_is_the_probability_in_percent(tmp_path, network):
     scene, expected = write_scene(tmp_path / "a.tif", hole=np.s_[:10, :10])
     predict_scenes("s", [scene], tmp_path / "out", Events(), window=64, overlap=16, confidence=True)
