@@ -103,7 +103,7 @@ def gain_chart(gains: Sequence[ClassGain], title: str) -> str:
                 parts.append(text(x, BOTTOM + 21, f"{100 * share:g} %", anchor="middle", size=13, colour=PALE))
     middle = (LEFT + axes.right) / 2
     parts.append(text(middle, BOTTOM + 44, "share of the real training pixels", anchor="middle", size=13, colour=PALE))
-    wanted, taken = [], []
+    wanted, taken = list[tuple[float, float, str]](), [(float(LEFT), zero + 4, axes.right - LEFT)]
     for entry in sorted(gains, key=lambda entry: entry.share):
         x, y = axes.at(math.log10(entry.share), entry.gain.mean)
         parts += [_error_bar(axes, math.log10(entry.share), entry.gain), marker(0, x, y)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from geosynth.events import Events
 from geosynth.normalisation import Normalisation
-from geosynth.samples import Pair, TilesetDataset, pairs_of
+from geosynth.samples import MEMORY_LIMIT, Pair, TilesetDataset, pairs_of
 from geosynth.segmentation.metrics import dataset_confusion
 from geosynth.subset import area_of
 from geosynth.tileset import Tileset
@@ -54,10 +55,24 @@ def block_confusions(
         normalisation: what ``confusion`` wants its images normalised with.
         confusion: tests some pairs.
     """
-    blocks = blocks_under_test(tileset)
-    # Read as it goes: a split may be larger than memory, and is read once.
-    found = [confusion(TilesetDataset(pairs, normalisation, in_memory=False)) for pairs in blocks.values()]
-    return tuple(blocks), np.stack(found)
+    identity = tuple(sorted(tileset.identity().items()))
+    blocks = _datasets(str(tileset.path.absolute()), identity, normalisation)
+    return tuple(blocks), np.stack([confusion(dataset) for dataset in blocks.values()])
+
+
+@lru_cache(maxsize=1)
+def _datasets(
+    path: str, identity: tuple[tuple[str, str], ...], normalisation: Normalisation
+) -> dict[str, TilesetDataset]:
+    """The blocks under test, kept from run to run of a process: all runs of an experiment are tested on the same tiles.
+
+    A split that takes more than ``samples.MEMORY_LIMIT`` is read as it goes.
+    """
+    blocks = blocks_under_test(Tileset(path))
+    spec = Tileset(path).spec
+    pixel = len(spec.bands) * np.dtype(spec.bands[0].dtype).itemsize + 2
+    fits = sum(map(len, blocks.values())) * spec.tile_size**2 * pixel <= MEMORY_LIMIT
+    return {name: TilesetDataset(pairs, normalisation, in_memory=fits) for name, pairs in blocks.items()}
 
 
 def logits_confusion(logits: Callable[[Tensor], Tensor], classes: int, events: Events) -> Confusion:

@@ -26,7 +26,13 @@ def markdown(content: Mapping[str, Any]) -> str:
     if content["arms"]:
         lines += ["## Scores on the real test tiles", "", content["method"], ""]
         lines += [*_table(_TITLES, [[arm[key] for key in _COLUMNS] for arm in content["arms"]]), ""]
-        lines += [content["places_words"], "", *(f"- {line}" for line in content["verdicts"]), ""]
+        lines += [
+            *([content["rows_words"], ""] if content["rows_words"] else []),
+            content["places_words"],
+            "",
+            *(f"- {line}" for line in content["verdicts"]),
+            "",
+        ]
         lines += _classes(content)
         lines += _confusions(content)
         lines += _spread(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def write_report(
     results: Sequence[RunResult],
     events: Events,
     *,
+    subsets: int = 1,
     features: FeatureNetwork | None = None,
 ) -> None:
     """Write ``report.html`` and ``report.md``, and with runs ``arms.csv`` and ``classes.csv``.
@@ -49,16 +51,17 @@ def write_report(
 
     Args:
         out: the claimed folder; what was left out is read from its ``experiment.json``.
-        real: the real tileset.
+        real: the real tileset, or the first of its label subsets.
         synthetic: the synthetic ones by the name shown.
         plan: what was run.
         results: its runs; empty for a report about the tiles alone.
         events: told the progress and what was written.
+        subsets: how many label subsets there are.
         features: describes tiles instead of that segmenter.
     """
     summaries = summarise(plan.arms, results)
     there = _segmenters(out.path / "runs", plan, summaries)
-    content = _content(out.path, real, synthetic, plan, summaries, there, features, events)
+    content = _content(out.path, real, synthetic, plan, summaries, there, subsets, features, events)
     if summaries:
         out.write(ARMS, arms_csv(summaries))
         out.write(CLASSES, classes_csv(summaries, real.spec.legend.names))
@@ -71,9 +74,9 @@ def write_report(
 
 
 def _segmenters(runs: Path, plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> dict[str, Path]:
-    """Folders of the segmenters of the reference arm and of the best other arm with real tiles, as far as kept."""
+    """Folders of the segmenters of the reference arm and of the arm that gained most, as far as kept."""
     others = [entry for entry in summaries if entry.verdict and entry.arm.source != "answers"]
-    best = max(others, key=_score, default=None)
+    best = max(others, key=_gain, default=None)
     asked = [entry for entry in summaries if entry.arm == reference_arm(plan.arms) or entry is best]
     folders = {
         entry.arm.name: [runs / run_name(entry.arm, run.seed) / SEGMENTER for run in entry.runs] for entry in asked
@@ -81,8 +84,9 @@ def _segmenters(runs: Path, plan: ExperimentPlan, summaries: Sequence[ArmSummary
     return kept(folders)
 
 
-def _score(entry: ArmSummary) -> float:
-    return entry.mean_iou.mean
+def _gain(entry: ArmSummary) -> float:
+    """Over the reference, row by row: means may be of different rows."""
+    return -math.inf if entry.difference is None else entry.difference.mean
 
 
 def _content(
@@ -92,6 +96,7 @@ def _content(
     plan: ExperimentPlan,
     summaries: Sequence[ArmSummary],
     segmenters: Mapping[str, Path],
+    subsets: int,
     features: FeatureNetwork | None,
     events: Events,
 ) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def _content(
     return {
         "version": __version__,
         "title": "Do the synthetic tiles help?" if summaries else "What do the synthetic tiles look like?",
-        "lead": _lead(real, synthetic),
+        "lead": _lead(real, synthetic, subsets),
         "headline": [*in_short(summaries, headline_arm(plan.arms)), *(entry["short"] for entry in sets)],
         "verdicts": headline(summaries) if len(summaries) > MANY + 1 else [],
         "warnings": _warnings(real, synthetic),
@@ -133,14 +138,15 @@ def _content(
     }
 
 
-def _lead(real: Tileset, synthetic: Mapping[str, Tileset]) -> str:
+def _lead(real: Tileset, synthetic: Mapping[str, Tileset], subsets: int) -> str:
     purposes: tuple[tuple[Split, str], ...] = (("train", "training"), ("val", "validation"), ("test", "testing"))
     counts = ", ".join(f"{len(real.select(split, labelled=True)):,} for {purpose}" for split, purpose in purposes)
     made = ", ".join(f"“{name}” ({len(other.select()):,})" for name, other in synthetic.items())
     spec = real.spec
     scale = "" if spec.gsd_m is None else f" at {spec.gsd_m:.3g} m per pixel"
+    whose = "" if subsets == 1 else f" of the first of {subsets} label subsets"
     return (
-        f"Labelled real tiles: {counts}; each {spec.tile_size} × {spec.tile_size} px{scale} in"
+        f"Labelled real tiles{whose}: {counts}; each {spec.tile_size} × {spec.tile_size} px{scale} in"
         f" {len(spec.legend)} classes. Synthetic pairs: {made or 'none'}."
     )
 

@@ -22,7 +22,7 @@ from geosynth.evaluation.classtable import (
 )
 from geosynth.evaluation.curves import gain_chart, ratio_chart
 from geosynth.evaluation.fidelity import class_shares
-from geosynth.evaluation.statistics import Difference, signed
+from geosynth.evaluation.statistics import FEWEST_SEEDS, Difference, signed
 from geosynth.evaluation.summary import ArmSummary
 from geosynth.evaluation.wording import percent, plus_minus, shown
 from geosynth.tileset import Tileset
@@ -39,6 +39,7 @@ def score_section(real: Tileset, summaries: Sequence[ArmSummary]) -> dict[str, A
     return {
         "arms": [_arm(entry) for entry in summaries],
         "places_words": _places_words(summaries),
+        "rows_words": _rows_words(summaries),
         "arms_chart": arms_chart(summaries) if summaries else "",
         "curve": ratio_chart(series, reference.mean_iou if reference else None) if series else "",
         "class_tables": [_trio(real, trio) for trio in found],
@@ -54,18 +55,35 @@ def score_section(real: Tileset, summaries: Sequence[ArmSummary]) -> dict[str, A
 
 
 def _arm(entry: ArmSummary) -> dict[str, Any]:
-    run = entry.runs[0]
+    sure = entry.places if len(entry.runs) >= FEWEST_SEEDS else None  # of one network or two it would look like a claim
     return {
         "name": entry.arm.name,
-        "real": f"{run.real_pairs:,}" if run.real_pairs else "–",
-        "synthetic": f"{run.synthetic_pairs:,}" if run.synthetic_pairs else "–",
+        "real": _pairs([run.real_pairs for run in entry.runs]),
+        "synthetic": _pairs([run.synthetic_pairs for run in entry.runs]),
         "runs": len(entry.runs),
         "iou": shown(entry.mean_iou),
         "f1": shown(entry.mean_f1),
         "difference": _gain(entry.difference),
         "interval": _interval(entry.difference),
-        "places": "–" if entry.places is None else f"{signed(entry.places.low)} to {signed(entry.places.high)}",
+        "places": "–" if sure is None else f"{signed(sure.low)} to {signed(sure.high)}",
     }
+
+
+def _pairs(counts: Sequence[int]) -> str:
+    """How many pairs the runs of an arm learned from: label subsets and filters differ."""
+    low, high = min(counts), max(counts)
+    return "–" if not high else f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _rows_words(summaries: Sequence[ArmSummary]) -> str:
+    """A warning where means are not over the same rows; empty where they are."""
+    counts = {len(entry.runs) for entry in summaries}
+    if len(counts) < 2:
+        return ""
+    return (
+        f"The arms have {min(counts)} to {max(counts)} runs, so means of two arms may differ by which rows they are of."
+        " Differences and gains are paired row by row and free of that: go by these."
+    )
 
 
 def _gain(difference: Difference | None) -> str:
@@ -121,9 +139,10 @@ def _trio(real: Tileset, trio: Trio) -> dict[str, Any]:
     return {
         "label": trio.label,
         "heads": [
-            ("Gen.", trio.label if trio.made is None else trio.made.arm.name),
-            ("Ori.", "real" if trio.real is None else trio.real.arm.name),
-            ("Gen. + Ori.", "both" if trio.both is None else trio.both.arm.name),
+            (short, other if column is None else f"{column.arm.name}, {_runs(column)}")
+            for short, other, column in zip(
+                ("Gen.", "Ori.", "Gen. + Ori."), (trio.label, "real", "both"), trio.columns, strict=True
+            )
         ],
         "rows": rows,
         "means": _cells(means),
@@ -163,5 +182,8 @@ def _confusion(entry: ArmSummary, names: Sequence[str]) -> dict[str, Any]:
         {"name": name, "cells": [{"text": words, "dark": dark} for words, dark in cells]}
         for name, cells in zip(names, confusion_cells(shares), strict=True)
     ]
-    runs = len(entry.runs)
-    return {"name": entry.arm.name, "rows": rows, "runs": f"{runs} run" + ("s" if runs > 1 else "")}
+    return {"name": entry.arm.name, "rows": rows, "runs": _runs(entry)}
+
+
+def _runs(entry: ArmSummary) -> str:
+    return f"{len(entry.runs)} run" + ("s" if len(entry.runs) > 1 else "")

@@ -129,7 +129,9 @@ def evaluate(
                 )
                 write_results(folder, subsets, asked, results, schedule, missing)
             with events.task("report"):
-                write_report(folder, real, synthetic, plan, results, events, features=described_by)
+                write_report(
+                    folder, real, synthetic, plan, results, events, subsets=len(subsets), features=described_by
+                )
             if not keep:
                 shutil.rmtree(runs, ignore_errors=True)
             folder.finish()

@@ -111,7 +111,7 @@ def test_the_sections_of_a_comparison_are_there(report: Path) -> None:
 
 def test_markdown_says_the_same(report: Path) -> None:
     text = (report / "report.md").read_text(encoding="utf-8")
-    assert "| Class | Training pixels | Test pixels | Gen. (<b>a & b</b>) | Ori. (real) |" in text
+    assert "| Class | Training pixels | Test pixels | Gen. (<b>a & b</b>, 3 runs) | Ori. (real, 3 runs) |" in text
     assert "95 % interval over places" in text
     assert "## How real do the synthetic tiles look to a network?" in text
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_tiles import make_tiles
 from made_results import arm, result
 
 from geosynth.evaluation.arms import Arm
@@ -18,6 +21,7 @@ from geosynth.evaluation.classtable import (
     trios,
 )
 from geosynth.evaluation.experiment import RunResult
+from geosynth.evaluation.scoresection import score_section
 from geosynth.evaluation.spread import spread
 from geosynth.evaluation.statistics import Estimate
 from geosynth.evaluation.summary import ArmSummary, in_short, summarise, together
@@ -189,3 +193,16 @@ def test_a_claim_is_about_the_generators_that_were_run() -> None:
         ]
         entry = summarise([REAL, MIXED], runs)[1]
         assert f"{words}; it does not follow for others" in entry.verdict
+
+
+def test_what_few_runs_cannot_show_is_not_shown(tmp_path: Path) -> None:
+    """An interval over places of one pair of networks would look like a claim; unequal rows are said."""
+    tileset = make_tiles(tmp_path / "real", {"train": 2, "test": 2})
+    runs = [replace(result(REAL, row, (60 + row, 40, 80, 50, 50, 50)), real_pairs=8 + row % 2) for row in range(3)]
+    runs += [result(MIXED, row, (70, 60 + row, 80, 50, 50, 50)) for row in range(3)]
+    runs += [result(MADE, 0, (50, 20, 80, 50, 50, 50))]
+    found = score_section(tileset, summarise([REAL, MIXED, MADE], runs))
+    assert [row["places"] == "–" for row in found["arms"]] == [True, False, True]
+    assert [row["real"] for row in found["arms"]] == ["8–9", "8", "–"]
+    assert "The arms have 1 to 3 runs" in found["rows_words"]
+    assert score_section(tileset, summarise([REAL, MIXED], runs))["rows_words"] == ""
