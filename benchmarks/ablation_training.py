@@ -45,7 +45,7 @@ class Network:
         return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
 
 
-STEPS, DUBAI_STEPS = 1500, 2000
+STEPS, DUBAI_STEPS = 1500, 1200
 NETWORKS = {
     Network(): STEPS,
     Network(attention=(False, False, False)): 1725,

@@ -1,9 +1,9 @@
 """What a straight line can tell of clean data from noisy data: no network needed, and a good place to start from.
 
 Bands, and pixels near each other, go together: most of what a picture shows lies in a few directions of the space of
-its values, and what is left is nearly all noise. For each direction the best linear guess has a formula (Wiener's filter),
-and a network that only corrects it learns several times faster (docs/benchmarks.md). It is the preconditioning of
-Karras et al. 2022 (section 5), with a scale for each direction instead of one for all.
+its values, and what is left is nearly all noise. For each direction the best linear guess has a formula (Wiener's
+filter), and a network that only corrects it learns several times faster (docs/benchmarks.md). It is the preconditioning
+of Karras et al. 2022 (section 5), with a scale for each direction instead of one for all.
 
 Two ways to choose the directions: those of small patches, which know nothing of what lies beyond them, and those of
 frequencies, of which natural images have the less the higher they are (Field 1987), however large the picture.
@@ -81,7 +81,7 @@ class BestLine(nn.Module):
         """The guess for noisy pictures with what a network adds to it.
 
         Args:
-            noisy, correction: float (B, C, H, W); the correction in units of what the guess leaves open (``best_line``).
+            noisy, correction: float (B, C, H, W); the correction in units of the scale of ``best_line``.
             level: (B,), 0..1.
 
         Returns:
