@@ -31,6 +31,7 @@ class GeosynthPlugin:
         self._provider: GeosynthProvider | None = None
         self._action: QAction | None = None
         self._dock: Any = None
+        self._options: Any = None
         self._translator = _translator()
         set_translator(lambda text: QCoreApplication.translate(_CONTEXT, text))
 
@@ -49,6 +50,10 @@ class GeosynthPlugin:
         self._action.toggled.connect(self._show)
         self._iface.addToolBarIcon(self._action)
         self._iface.addPluginToRasterMenu("geosynth", self._action)
+        from .gui.optionspage import OptionsFactory
+
+        self._options = OptionsFactory()
+        self._iface.registerOptionsWidgetFactory(self._options)
 
     def unload(self) -> None:
         """Take everything back. Detached jobs go on."""
@@ -57,6 +62,9 @@ class GeosynthPlugin:
             self._iface.removeDockWidget(self._dock)
             self._dock.deleteLater()
             self._dock = None
+        if self._options is not None:
+            self._iface.unregisterOptionsWidgetFactory(self._options)
+            self._options = None
         if self._action is not None:
             self._iface.removeToolBarIcon(self._action)
             self._iface.removePluginRasterMenu("geosynth", self._action)

@@ -206,6 +206,7 @@ def test_from_a_scene_to_polygons(desktop: Desktop, folder: Path) -> None:
     desktop.wait("dock().tiles.field('SCENES')._list.count() == 3", 10)
     desktop.click(desktop.ask("tick(dock().tiles.field('SCENES')._list, 'scene')"))
     desktop.click(desktop.ask("tick(dock().tiles.field('LABELS')._list, 'scene_mask')"))
+    choose(desktop, SIZE=32)
     run(desktop, "geosynthRun_tile")
     turn_to(desktop, "Generator")
     assert desktop.ask("dock().generator.values()['TILES']") == str(work / "tiles")

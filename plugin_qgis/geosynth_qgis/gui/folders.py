@@ -64,11 +64,11 @@ def _unique(paths: Iterable[Path]) -> list[Path]:
 
 
 def free_name(folder: Path, name: str) -> Path:
-    """``folder/name``, or ``folder/name-2`` … where that is taken. An empty folder is free, an unfinished run too."""
+    """``folder/name``, or ``folder/name-2`` … where that is taken, be it by an unfinished run. An empty one is free."""
     number = 1
     while True:
         path = folder / (name if number == 1 else _numbered(name, number))
-        if not path.exists() or kind_of(path) == "unfinished" or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             return path
         number += 1
 

@@ -154,6 +154,22 @@ def test_the_environment_dialog_keeps_what_answers_and_says_why_the_rest_does_no
     dialog.close()
 
 
+def test_the_options_page_keeps_the_interpreter(monkeypatch):
+    from geosynth_qgis import settings
+    from geosynth_qgis.gui.optionspage import OptionsFactory
+
+    kept = []
+    monkeypatch.setattr(settings, "set_python_path", kept.append)
+    monkeypatch.setattr(settings, "python_path", lambda: "/before/python")
+    page = OptionsFactory().createWidget(None)
+    assert page.python.filePath() == "/before/python"
+    page.apply()
+    assert kept == []
+    page.python.setFilePath("/usr/bin/python3")
+    page.apply()
+    assert kept == ["/usr/bin/python3"]
+
+
 def test_creating_an_environment_is_explained_before_it_is_done(dock, tmp_path):
     from geosynth_qgis.gui.creationbox import CreationBox
 
