@@ -117,3 +117,46 @@ def generator(shared_generator: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def opened(world_tileset: Path) -> Tileset:
     return Tileset(world_tileset)
+
+
+# The Stable Diffusion route; see tests/geosynth/pretrained/tiny_diffusion.py.
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion of a million weights that was taught for seconds; do not change it."""
+    from tiny_diffusion import build
+
+    return build(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def patchworks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 tiles of 32 px; do not change them."""
+    from tiny_diffusion import tiles
+
+    return tiles(tmp_path_factory.mktemp("patchworks") / "tiles")
+
+
+@pytest.fixture(scope="session")
+def told() -> list[tuple[str, int, float]]:
+    """What the training of ``painter`` told: name, step, value."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def painter(
+    tiny: Path, patchworks: Path, told: list[tuple[str, int, float]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A generator of the Stable Diffusion route, trained for a minute; do not change it."""
+    from tiny_diffusion import learnt
+
+    return learnt(tiny, patchworks, tmp_path_factory.mktemp("painter") / "model", told)
+
+
+@pytest.fixture(scope="session")
+def painted(painter: Path, patchworks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image for each mask of ``patchworks``; do not change them."""
+    from tiny_diffusion import paint
+
+    return paint(painter, patchworks, tmp_path_factory.mktemp("painted") / "tiles")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +31,55 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
     if found is None:
         raise click.BadParameter(f"'{text}' is no WIDTHxHEIGHT in pixels, for example 4096x4096")
     return int(found[1]), int(found[2])
+
+
+_JUDGED = (
+    "count", "ratio", "of", "masks_from", "images_from", "size", "whole", "overlap", "class_field", "line_width",
+    "outside", "ignore", "legend", "bands", "want", "balance", "scheduler",
+)  # fmt: skip
+
+
+def _refuse_misuse(
+    count: int | None,
+    ratio: float | None,
+    of: str | None,
+    masks_from: tuple[str, ...],
+    images_from: tuple[str, ...],
+    size: tuple[int, int] | None,
+    whole: bool,
+    overlap: int | None,
+    class_field: tuple[str, ...],
+    line_width: float | None,
+    outside: str | None,
+    ignore: tuple[str, ...],
+    legend: str | None,
+    bands: str | None,
+    want: str,
+    balance: bool,
+    scheduler: str | None,
+) -> None:
+    """Raise UsageError for options that do not go together."""
+    scene = whole or size is not None
+    if scene and (count is not None or ratio is not None or of or images_from or want or balance or scheduler):
+        raise click.UsageError(
+            "--count, --ratio, --of, --images-from, --want, --balance and --scheduler are for tiles, not for a scene"
+        )
+    if whole and not masks_from:
+        raise click.UsageError("--whole paints a map: give --masks-from, or --size for a new scene")
+    if overlap is not None and not scene:
+        raise click.UsageError("--overlap is for a scene: give --size or --whole")
+    if (ratio is None) != (of is None) or (count is not None and ratio is not None):
+        raise click.UsageError("give --count N, or --ratio R with --of TILES")
+    if not scene and count is None and ratio is None and not masks_from and not images_from:
+        raise click.UsageError("give --count N, or --ratio R with --of TILES, or --masks-from or --images-from")
+    if masks_from and images_from:
+        raise click.UsageError("give --masks-from or --images-from, not both")
+    about_masks = class_field or line_width is not None or outside is not None or ignore or legend is not None
+    if (about_masks and not masks_from) or (bands is not None and not images_from):
+        raise click.UsageError(
+            "--class-field, --line-width, --outside, --ignore and --legend are about --masks-from, --bands is about"
+            " --images-from"
+        )
 
 
 @click.command("generate", epilog="Example: geosynth generate generator --ratio 2 --of tiles --out synthetic")
@@ -99,6 +151,26 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="Above 1: image and mask follow each other more strictly, at three times the cost, or twice where one side is"
     " given. [default: 1.5 for new pairs, else 1]",
 )
+@click.option(
+    "--prompt",
+    metavar="TEXT",
+    help="[SD] Template of prompts, with {kind}, {classes}, {ground} and {style} in it. [default: that of the training]"
+    " Options marked [SD] are for generators of recipe stable-diffusion.",
+)
+@click.option("--style", metavar="TEXT", help="[SD] Fills {style}. [default: that of the training]")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, min_open=True),
+    help="[SD] Fineness: ground a pixel covers, as a multiple of what was learnt. 2 draws everything half as large.",
+)
+@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="[SD] The same in ground metres of a pixel.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="[SD] With --masks-from TILES: variations of its own images, changed by so much.",
+)
+@click.option("--tile", type=click.IntRange(1), help="[SD] Side of the tiles, pixels. [default: as learnt]")
+@click.option("--pretrained", metavar="FOLDER|ID", help="[SD] Where the pretrained model is, if it has moved.")
 @click.option("--batch", "block", type=click.IntRange(1), default=8, show_default=True, help="Pairs a unit of work.")
 @click.option(
     "--workers",
@@ -136,6 +208,13 @@ def command(
     sampler: str | None,
     steps: int | None,
     guidance: float | None,
+    prompt: str | None,
+    style: str | None,
+    scale: float | None,
+    gsd: float | None,
+    strength: float | None,
+    tile: int | None,
+    pretrained: str | None,
     block: int,
     workers: int | None,
     seed: int,
@@ -151,25 +230,22 @@ def command(
     With --size, or --whole for a given mask or map, there is one image and one mask instead of tiles.
     """
     scene = whole or size is not None
-    if scene and (count is not None or ratio is not None or of or images_from or want or balance or scheduler):
+    _refuse_misuse(**{name: value for name, value in click.get_current_context().params.items() if name in _JUDGED})
+    from geosynth.descriptions import is_stable_diffusion
+
+    manner: dict[str, Any] = {
+        "prompt": prompt,
+        "style": style,
+        "scale": scale,
+        "gsd": gsd,
+        "strength": strength,
+        "tile": tile,
+        "pretrained": pretrained,
+    }
+    drawn = is_stable_diffusion(Path(model))
+    if not drawn and any(value is not None for value in manner.values()):
         raise click.UsageError(
-            "--count, --ratio, --of, --images-from, --want, --balance and --scheduler are for tiles, not for a scene"
-        )
-    if whole and not masks_from:
-        raise click.UsageError("--whole paints a map: give --masks-from, or --size for a new scene")
-    if overlap is not None and not scene:
-        raise click.UsageError("--overlap is for a scene: give --size or --whole")
-    if (ratio is None) != (of is None) or (count is not None and ratio is not None):
-        raise click.UsageError("give --count N, or --ratio R with --of TILES")
-    if not scene and count is None and ratio is None and not masks_from and not images_from:
-        raise click.UsageError("give --count N, or --ratio R with --of TILES, or --masks-from or --images-from")
-    if masks_from and images_from:
-        raise click.UsageError("give --masks-from or --images-from, not both")
-    about_masks = class_field or line_width is not None or outside is not None or ignore or legend is not None
-    if (about_masks and not masks_from) or (bands is not None and not images_from):
-        raise click.UsageError(
-            "--class-field, --line-width, --outside, --ignore and --legend are about --masks-from, --bands is about"
-            " --images-from"
+            f"options marked [SD] are for generators of recipe stable-diffusion, and {model} is none"
         )
     from geosynth.diffusion.generate import GenerateRequest, Reading, count_for_ratio, generate
     from geosynth.legend import ignored_values, load_legend
@@ -201,9 +277,17 @@ def command(
             sieve=sieve,
         )
         with events.task("generate"):
-            made = generate_scene(
-                model, wanted, out, events, rerun=rerun, workers=workers, device=device, precision=precision
-            )
+            if drawn:
+                from geosynth.pretrained.request import Manner
+                from geosynth.pretrained.scene import paint_scene
+
+                made = paint_scene(
+                    model, wanted, Manner(**manner), out, events, rerun=rerun, device=device, precision=precision
+                )
+            else:
+                made = generate_scene(
+                    model, wanted, out, events, rerun=rerun, workers=workers, device=device, precision=precision
+                )
         if made.nothing_to_do:
             return f"nothing to do: {out} is complete ({made.width} x {made.height} pixels)"
         return f"{made.width} x {made.height} pixels in {out}\nclasses: {shares_line(made.class_shares)}"
@@ -221,10 +305,15 @@ def command(
         reading=reading,
         sieve=sieve,
     )
+    if drawn:
+        from geosynth.pretrained.generate import generate_painted
+        from geosynth.pretrained.request import Manner
+
+        make = partial(generate_painted, model, request, Manner(**manner))
+    else:
+        make = partial(generate, model, request)
     with events.task("generate"):
-        summary = generate(
-            model,
-            request,
+        summary = make(
             out,
             events,
             rerun=rerun,

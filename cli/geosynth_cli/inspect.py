@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from geosynth.descriptions import UNFINISHED, kind_of
+from geosynth.descriptions import UNFINISHED, is_stable_diffusion, kind_of
 from geosynth.errors import GeosynthError
 from geosynth.events import Events
 from geosynth_cli.session import session
@@ -100,6 +100,8 @@ def _tileset(folder: Path) -> dict[str, Any]:
 
 
 def _generator(folder: Path) -> dict[str, Any]:
+    if is_stable_diffusion(folder):
+        return _painter(folder)
     from geosynth.diffusion.generator import load_generator
 
     generator = load_generator(folder)
@@ -110,6 +112,24 @@ def _generator(folder: Path) -> dict[str, Any]:
         "tiles seen": len(generator.lineage.image_keys),
         "of them labelled": len(generator.lineage.label_keys),
         "hash": generator.hash,
+    }
+
+
+def _painter(folder: Path) -> dict[str, Any]:
+    from geosynth.pretrained.model import load_label_painter
+
+    painter = load_label_painter(folder)
+    where = "in this folder" if painter.base["embedded"] else "elsewhere"
+    return {
+        "kind": "generator on Stable Diffusion",
+        **_spec(painter.spec.to_json()),
+        "pretrained": f"{painter.base['name']} ({str(painter.base['hash'])[:12]}), {where}",
+        "prompt": painter.template,
+        "scales": ", ".join(f"{scale:g}" for scale in painter.scales),
+        "training": dict(painter.training),
+        "tiles seen": len(painter.lineage.image_keys),
+        "of them labelled": len(painter.lineage.label_keys),
+        "hash": painter.hash,
     }
 
 

@@ -70,8 +70,8 @@ class ColourCode:
 
 
 def _far_apart(count: int) -> NDArray[np.float64]:
-    """``count`` colours (N, 3): the corners of the colour cube, of which black is the first; then, of a lattice, each as
-    far from those before it as it can be (Gonzalez 1985)."""
+    """Colours (N, 3), at least ``count``: the corners of the colour cube, black first; then those of a lattice, each as
+    far from the ones before it as it can be (Gonzalez 1985)."""
     corners = np.array(list(product((0.0, 255.0), repeat=3)))
     levels = 3
     while levels**3 < count:

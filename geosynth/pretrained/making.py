@@ -71,6 +71,7 @@ class PaintBlock(Block):
     style: str = ""
     strength: float | None = None
     settings: tuple[tuple[str, str], ...] = ()
+    extent: tuple[int, int] | None = None
 
     @property
     def networks(self) -> Networks:
@@ -78,7 +79,8 @@ class PaintBlock(Block):
 
     @property
     def size(self) -> tuple[int, int]:
-        return self.spec.tile_size, self.spec.tile_size
+        """(height, width) of what is written: those of a tile, unless an ``extent`` is given."""
+        return self.extent or (self.spec.tile_size, self.spec.tile_size)
 
 
 @dataclass(frozen=True)

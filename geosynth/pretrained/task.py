@@ -192,7 +192,8 @@ class LatentTask(LightningModule):
         else:
             target = batch["noise"]
         error = (told.float() - target).square().mean(dim=1)
-        return (error * batch["weights"]).sum() / batch["weights"].sum().clamp(min=1)
+        loss: Tensor = (error * batch["weights"]).sum() / batch["weights"].sum().clamp(min=1)
+        return loss
 
     def on_train_start(self) -> None:
         # Dropout and the like of a pretrained network stay off.

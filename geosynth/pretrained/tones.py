@@ -48,6 +48,8 @@ class Tones:
 
     @classmethod
     def of(cls, bands: Sequence[Band], statistics: Sequence[BandStatistics]) -> Self:
+        black: tuple[float, ...]
+        white: tuple[float, ...]
         low, high = tuple(band.min for band in statistics), tuple(band.max for band in statistics)
         if bands[0].dtype == "uint8":
             black, white = (0.0,) * 3, (255.0,) * 3

@@ -1,9 +1,10 @@
-"""A tiny Stable Diffusion, built from configurations and trained for seconds on patchworks of three classes; nothing is loaded."""
+"""A tiny Stable Diffusion, built from configurations and trained for seconds on patchworks; nothing is loaded."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,15 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from torch import Tensor
 
+from geosynth.diffusion.request import GenerateRequest
+from geosynth.events import Events
 from geosynth.folders import claim
 from geosynth.grid import Grid
 from geosynth.legend import Legend, LegendClass
 from geosynth.pretrained.colours import ColourCode
+from geosynth.pretrained.generate import generate_painted
+from geosynth.pretrained.request import Manner
+from geosynth.pretrained.train import PaintRequest, train_painter
 from geosynth.tileset import TileSpec
 from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 
@@ -28,7 +34,7 @@ COLOURS = np.array([(200, 120, 90), (40, 70, 160), (60, 130, 40)], np.float64)
 """Of the classes in images: neither those of the legend nor those of the colour code."""
 
 
-def build(folder: Path, *, steps: int = 160, prediction: str = "epsilon", text: int = 32) -> Path:
+def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: int = 32) -> Path:
     """Write a Stable Diffusion in diffusers' layout: about a million weights, half the pixels a side in a latent.
 
     Args:
@@ -63,9 +69,9 @@ def build(folder: Path, *, steps: int = 160, prediction: str = "epsilon", text: 
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 2,
             up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 16),
+            block_out_channels=(16, 16),
             layers_per_block=1,
-            norm_num_groups=4,
+            norm_num_groups=1,
             latent_channels=4,
             sample_size=SIDE,
             scaling_factor=1.0,
@@ -75,7 +81,7 @@ def build(folder: Path, *, steps: int = 160, prediction: str = "epsilon", text: 
             sample_size=SIDE // 2,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            block_out_channels=(32, 64),
+            block_out_channels=(24, 48),
             layers_per_block=1,
             cross_attention_dim=text,
             attention_head_dim=8,
@@ -94,6 +100,34 @@ def build(folder: Path, *, steps: int = 160, prediction: str = "epsilon", text: 
         tokenizer.save_pretrained(folder / "tokenizer")
         schedule.save_pretrained(folder / "scheduler")
     return folder
+
+
+def learnt(base: Path, tiles: Path, out: Path, told: list[tuple[str, int, float]]) -> Path:
+    """Train a generator; what it tells of its losses is put into ``told``."""
+
+    def keep(record: dict[str, Any]) -> None:
+        if record["event"] == "metric":
+            told.append((record["name"], record["step"], record["value"]))
+
+    request = PaintRequest(
+        str(base),
+        steps=200,
+        label_steps=80,
+        batch=8,
+        learning_rate=3e-3,
+        label_learning_rate=5e-3,
+        rank=8,
+        evaluate_every=40,
+    )
+    train_painter(tiles, request, out, Events([keep]), threads=1, precision="32")
+    return out
+
+
+def paint(model: Path, tiles: Path, out: Path) -> Path:
+    """Make an image for each mask of ``tiles``."""
+    request = GenerateRequest(steps=12, masks_from=(str(tiles),), guidance=1.0)
+    generate_painted(model, request, Manner(), out, Events(), precision="32")
+    return out
 
 
 def write_vocabulary(folder: Path) -> int:
@@ -164,10 +198,10 @@ def pictures_of(first: int, count: int) -> Tensor:
 
 def teach_autoencoder(vae: object, pictures: Tensor, steps: int) -> float:
     """Train to give back what it gets; returns the factor that brings latents to spread 1."""
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=5e-3)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 1e-2 * (1 - step / steps) + 1e-4
+            group["lr"] = 5e-3 * (1 - step / steps) + 1e-4
         batch = pictures[torch.randint(len(pictures), (4,))]
         spread = vae.encode(batch).latent_dist
         loss = (vae.decode(spread.mode()).sample - batch).square().mean() + 1e-3 * spread.mode().square().mean()
@@ -184,11 +218,11 @@ def teach_network(
     """Train to tell the noise in images: the tiny model knows pictures of land, as a large one does, and no labels."""
     with torch.no_grad():
         latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pictures.split(16)]) * scale
-        silence = encoder(torch.full((1, 77), encoder.config.eos_token_id))[0].expand(16, -1, -1)
+        silence = encoder(torch.full((1, 77), encoder.config.eos_token_id))[0].expand(8, -1, -1)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3)
     for _ in range(steps):
-        clean = latents[torch.randint(len(latents), (16,))]
-        noise, levels = torch.randn_like(clean), torch.randint(1000, (16,))
+        clean = latents[torch.randint(len(latents), (8,))]
+        noise, levels = torch.randn_like(clean), torch.randint(1000, (8,))
         target = noise
         if schedule.config.prediction_type == "v_prediction":
             target = schedule.get_velocity(clean, noise, levels)
