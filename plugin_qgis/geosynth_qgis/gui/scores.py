@@ -212,9 +212,6 @@ class ScoresDialog(QDialog):
         layout.addWidget(table)
         layout.addLayout(row)
         layout.addWidget(scroll, 1)
-        best = self.arm.findText("mixed")
-        if best >= 0:
-            self.arm.setCurrentIndex(best)
         self._compare(self.arm.currentText())
 
     def _compare(self, arm: str) -> None:

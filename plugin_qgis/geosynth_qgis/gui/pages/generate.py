@@ -23,6 +23,7 @@ _LARGEST = 8192
 class GeneratePage(Page):
     command, title, verb, result_name = "generate", tr("Generate"), tr("Generate"), "synthetic"
     says = tr("Makes pairs of image and mask. They show no real place, and every file says so.")
+    can_detach = True
 
     def __init__(self, sketch: Sketch, parent: QWidget | None = None) -> None:
         self._sketch = sketch

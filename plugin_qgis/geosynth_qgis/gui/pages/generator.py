@@ -10,7 +10,7 @@ from .page import Page, choice, decimal, number
 class GeneratorPage(Page):
     command, title, verb, result_name = "train", tr("Generator"), tr("Train"), "generator"
     says = tr("Learns how your places and their labels look together. Tiles without labels count too.")
-    can_detach = True
+    can_detach = detached_first = True
 
     def build(self) -> None:
         self.add("TILES", tr("Tileset"), FolderChooser(["tileset"], tr("Tileset")))

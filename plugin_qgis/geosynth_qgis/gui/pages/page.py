@@ -39,7 +39,8 @@ class Page(QWidget):
     command, title, says, verb = "", "", "", ""
     result_name = ""
     """What the output is called in the working folder."""
-    can_detach = False
+    can_detach = detached_first = False
+    """Whether a run may go on without QGIS, and whether that is ticked."""
 
     wanted = pyqtSignal(object)
     """Run this page."""
@@ -189,7 +190,7 @@ class Page(QWidget):
     def _foot(self, layout: QVBoxLayout) -> None:
         """What is missing, and the buttons."""
         self.detach = QCheckBox(tr("Goes on when QGIS is closed"))
-        self.detach.setChecked(True)
+        self.detach.setChecked(self.detached_first)
         self.detach.setToolTip(tr("The run has a life of its own. The panel shows it again when QGIS is opened."))
         self.detach.setVisible(self.can_detach)
         layout.addWidget(self.detach)

@@ -17,6 +17,7 @@ from .page import Page, choice, decimal, new_form, number
 class PredictPage(Page):
     command, title, verb, result_name = "predict", tr("Predict & vectorize"), tr("Predict"), "classes"
     says = tr("Maps the classes of whole scenes, and makes polygons of them.")
+    can_detach = True
 
     def build(self) -> None:
         self.add("SEGMENTER", tr("Segmenter"), FolderChooser(["segmenter"], tr("Segmenter")))

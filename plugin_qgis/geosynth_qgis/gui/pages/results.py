@@ -28,7 +28,7 @@ _KINDS = {
 class ResultsPage(Page):
     command, title, verb, result_name = "evaluate", tr("Results"), tr("Measure it"), "report"
     says = tr("Look at what was made, judge pairs, and measure whether the synthetic ones help.")
-    can_detach = True
+    can_detach = detached_first = True
 
     load_wanted = pyqtSignal(str)
     review_wanted = pyqtSignal(str)

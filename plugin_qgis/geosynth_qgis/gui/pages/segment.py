@@ -12,7 +12,7 @@ from .page import Page, choice, decimal, number
 class SegmentPage(Page):
     command, title, verb, result_name = "segment", tr("Segment"), tr("Train"), "segmenter"
     says = tr("Trains a segmentation network on real tiles, with synthetic ones mixed in.")
-    can_detach = True
+    can_detach = detached_first = True
 
     def build(self) -> None:
         self.add("TILES", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset")))
