@@ -123,13 +123,19 @@ def _factor(vae: Mapping[str, Any]) -> int:
 
 
 def check_installed() -> None:
-    """Raise ModelError where the libraries of this route are missing."""
+    """Raise ModelError where the libraries of this route are missing; those that are there tell errors only."""
     missing = [name for name in ("transformers", "peft") if find_spec(name) is None]
     if missing:
         raise ModelError(
             f"recipe stable-diffusion needs {' and '.join(missing)}",
             remedy="pip install 'geosynth-eo[stable-diffusion]'",
         )
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    for library in (of_diffusers, of_transformers):  # our events say what there is to say
+        library.set_verbosity_error()
+        library.disable_progress_bar()
 
 
 def find_base(pretrained: str) -> BaseFiles:
