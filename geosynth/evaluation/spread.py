@@ -54,8 +54,8 @@ def _words(found: Sequence[Component], scores: Sequence[Score]) -> list[str]:
     if len(cells) < len(scores) and len(cells) > 1:
         words.append(
             f"{len(scores)} rows share {len(cells)} generators of {len(subsets)} label"
-            f" subset{'s' if len(subsets) > 1 else ''}; rows that share one are not quite independent, so the interval"
-            " over seeds is somewhat too narrow."
+            f" subset{'s' if len(subsets) > 1 else ''}: the interval over seeds holds for these. For others it is"
+            " too narrow, the more so the more generators differ; only more generators tell."
         )
     if min(entry.freedom for entry in found) < 4:
         words.append("With so few degrees of freedom a deviation may be off by half or more: read it as an order.")

@@ -90,6 +90,27 @@ def test_neighbourhoods_on_a_line_by_hand() -> None:
     assert found.coverage == 1
 
 
+def test_neighbourhoods_are_those_of_the_papers_taken_literally() -> None:
+    """Loops over the definitions: equations 1-2 of Kynkäänniemi et al. 2019, 3-4 of Naeem et al. 2020."""
+    real, made = normal(3, 40, 0.0), normal(4, 30, 0.6)
+
+    def reach(sample: np.ndarray, i: int, k: int) -> float:
+        return sorted(math.dist(sample[i], other) for j, other in enumerate(sample) if j != i)[k - 1]
+
+    def share_inside(asked: np.ndarray, sample: np.ndarray, k: int) -> float:
+        balls = [reach(sample, i, k) for i in range(len(sample))]
+        return sum(any(math.dist(one, sample[i]) <= balls[i] for i in range(len(sample))) for one in asked) / len(asked)
+
+    balls = [reach(real, i, 5) for i in range(len(real))]
+    inside = [[math.dist(one, real[i]) <= balls[i] for one in made] for i in range(len(real))]
+    found = neighbourhoods(real, made)
+    assert found.precision == pytest.approx(share_inside(made, real, 3))
+    assert found.recall == pytest.approx(share_inside(real, made, 3))
+    assert found.density == pytest.approx(sum(map(sum, inside)) / (5 * len(made)))
+    assert found.coverage == pytest.approx(sum(map(any, inside)) / len(real))
+    assert 0 < found.coverage < 1 and 0 < found.recall < 1
+
+
 def test_one_mode_is_precise_but_covers_little() -> None:
     real = np.concatenate([normal(0, 60), normal(1, 60, 30.0)])
     found = neighbourhoods(real, normal(2, 120))
