@@ -43,7 +43,7 @@ def open_panel(here: Desktop) -> None:
     here.ask(f"do(project().writeEntry('geosynth', 'folder', {str(here.folder / 'work')!r}))")
     here.click(here.wait("action_place('geosynthAction')", 20))
     here.wait("widget('GeosynthDock') is not None", 20)
-    here.wait("dock()._handshake is not None", 90, "the handshake")
+    here.wait("dock()._handshake is not None", 200, "the handshake")
 
 
 def turn_to(here: Desktop, step: str) -> None:
@@ -64,7 +64,7 @@ def choose(here: Desktop, **values: object) -> None:
         here.ask(f"do(dock().pages[dock().steps.currentRow()].field({name!r}).setValue({value!r}))")
 
 
-def run(here: Desktop, button: str, seconds: float = 150, ends: str = "done") -> None:
+def run(here: Desktop, button: str, seconds: float = 400, ends: str = "done") -> None:
     """Click the button of a page and wait for the end of its run."""
     here.wait(f"(lambda b: b is not None and b.isEnabled())(widget({button!r}))", 15, f"{button} can be pressed")
     here.click(button)
@@ -180,7 +180,7 @@ def test_cancel_stops_all_processes_and_what_is_finished_is_kept(desktop: Deskto
     out = desktop.ask("dock().generate.output.value()")
     desktop.wait("widget('geosynthRun_generate').isEnabled()", 10)
     desktop.click("geosynthRun_generate")
-    desktop.wait("(dock().view._tracker.fraction or 0) > 0", 150, "progress")
+    desktop.wait("(dock().view._tracker.fraction or 0) > 0", 400, "progress")
     assert processes_naming(out)
     began = time.monotonic()
     desktop.click("geosynthCancel")
@@ -265,7 +265,7 @@ def test_a_training_survives_qgis_and_is_found_again(desktop: Desktop, folder: P
     desktop.wait("widget('geosynthRun_train').isEnabled()", 10)
     out = desktop.ask("dock().generator.output.value()")
     desktop.click("geosynthRun_train")
-    desktop.wait("(dock().view._tracker.fraction or 0) > 0", 150, "progress")
+    desktop.wait("(dock().view._tracker.fraction or 0) > 0", 400, "progress")
     desktop.close()
     assert processes_naming(out), "it ended with QGIS"
     with Desktop(folder, sys.executable) as again:
