@@ -77,3 +77,44 @@ def test_weights_of_another_encoder_are_refused(shared_world_tileset: Path, tmp_
     torch.save({"conv1.weight": torch.zeros(8, 3, 7, 7)}, tmp_path / "w.pth")
     found, said = run(shared_world_tileset, *SMALL, "--encoder-weights", tmp_path / "w.pth", "--out", tmp_path / "out")
     assert found == 1 and "does not hold this encoder" in said and "w.pth" in said
+
+
+def test_mask2former_validates_synthetic_tiles(
+    shared_world_tileset: Path, shared_generator: Path, tmp_path: Path
+) -> None:
+    """Label Freedom's own validation: one Mask2Former on generated tiles, on original ones, on both; by class."""
+    pytest.importorskip("transformers")
+
+    def go(*words: object) -> str:
+        done = CliRunner().invoke(cli, [str(word) for word in words])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    made, segmenter, classes, report = (tmp_path / name for name in ("made", "segmenter", "classes", "report"))
+    go("generate", shared_generator, "--count", 16, "--steps", 1, "--device", "cpu", "--out", made)
+    go("segment", shared_world_tileset, "--synthetic", made, "--arch", "mask2former", *SMALL, "--out", segmenter)
+    assert json.loads((segmenter / "segmenter.json").read_text())["training"]["loss"] == "set"
+    assert "mask2former" in go("inspect", segmenter)
+    scene = min((shared_world_tileset / "images").glob("*.tif"))
+    go("predict", segmenter, scene, "--window", 32, "--device", "cpu", "--out", classes)
+    assert (classes / scene.name).is_file()
+    options = ("--arms", "real,synthetic,mixed", "--seeds", 1, "--other-seeds", 1, "--arch", "mask2former", *SMALL)
+    go("evaluate", shared_world_tileset, "--arm", f"made={made}", *options, "--out", report)
+    words = (report / "report.md").read_text(encoding="utf-8")
+    assert "mask2former" in words and all(column in words for column in ("Gen.", "Ori.", "Gen. + Ori."))
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--arch", "mask2former", "--loss", "dice"), "mask2former learns by a loss of its own"),
+        (("--arch", "unet", "--pretrained", "folder"), "give --pretrained with --arch mask2former"),
+        (("--pretrained", "nowhere"), "nowhere: has no config.json"),
+    ],
+)
+def test_what_does_not_go_with_mask2former(
+    shared_world_tileset: Path, tmp_path: Path, options: tuple[str, ...], line: str
+) -> None:
+    found, said = run(shared_world_tileset, *SMALL[2:], *options, "--out", tmp_path / "out")
+    assert found == 1 and line in said and "Traceback" not in said
+    assert not (tmp_path / "out").exists()
