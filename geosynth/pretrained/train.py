@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -18,7 +19,7 @@ from geosynth.diffusion.progress import Progress
 from geosynth.diffusion.training import Plan
 from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
-from geosynth.fitting import CHECKPOINT, fit
+from geosynth.fitting import fit
 from geosynth.folders import OutputFolder, Rerun, claim, is_done, keep_apart, write_whole
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.metriclog import MetricLog, check_tensorboard
@@ -37,6 +38,9 @@ from geosynth.pretrained.views import View, cut_mask, drawn_views, fixed_views, 
 from geosynth.pretrained.watching import PICTURES, HeldOutLatents, Pictures
 from geosynth.samples import Pair, TilesetDataset
 from geosynth.tileset import Tile, Tileset
+
+_LATENTS = "latents"
+"""Where, in the folder's state, it is kept what the autoencoder made of the tiles."""
 
 _COMPOSITIONS = 1024
 """Class shares of training tiles that are kept with a model, at most."""
@@ -328,7 +332,7 @@ class _Training:
             inputs.size,
             inputs.tones,
             inputs.code,
-            self.folder.state / "latents" / name,
+            self.folder.state / _LATENTS / name,
             self.machine["device"],
             self.events,
         )
@@ -492,8 +496,9 @@ class _Training:
             training=training,
             lineage=lineage,
         )
-        for part in ("label", "image"):
-            (folder.state / part / CHECKPOINT).unlink(missing_ok=True)
+        for kept in ("label", "image", _LATENTS):
+            shutil.rmtree(folder.state / kept, ignore_errors=True)
+        (folder.state / adapter.FILE).unlink(missing_ok=True)
         folder.finish()
         self.events.artifact(folder.path, "generator")
         return PaintSummary(content_hash, losses["label"], losses["image"])

@@ -32,7 +32,7 @@ def edit(path: Path, **values: object) -> None:
 def test_a_model_is_named_by_its_content(untaught: Path, copy: Path) -> None:
     first, second = find_base(str(untaught)), find_base(str(copy))
     assert first.hash == second.hash
-    assert (first.name, second.name, first.factor) == ("sd", "copy", 2)
+    assert (first.name, second.name, first.factor) == ("sd", "copy", 4)
     loaded = load_base(first)
     assert loaded.tokens(["road 10%", ""]).shape == (2, 77)
     assert not any(weight.requires_grad for weight in loaded.unet.parameters())

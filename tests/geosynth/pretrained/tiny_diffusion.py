@@ -35,7 +35,7 @@ COLOURS = np.array([(200, 120, 90), (40, 70, 160), (60, 130, 40)], np.float64)
 
 
 def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: int = 32) -> Path:
-    """Write a Stable Diffusion in diffusers' layout: about a million weights, half the pixels a side in a latent.
+    """Write a Stable Diffusion in diffusers' layout: about a million weights, 4 px a side in a latent pixel.
 
     Args:
         folder: to write.
@@ -67,9 +67,9 @@ def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: 
             )
         )
         vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(16, 16),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(12, 16, 24),
             layers_per_block=1,
             norm_num_groups=1,
             latent_channels=4,
@@ -78,7 +78,7 @@ def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: 
             mid_block_add_attention=False,
         )
         unet = UNet2DConditionModel(
-            sample_size=SIDE // 2,
+            sample_size=SIDE // 4,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             block_out_channels=(24, 48),
@@ -94,7 +94,7 @@ def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: 
             pictures = pictures_of(1000, 96)
             scale = teach_autoencoder(vae, pictures, steps)
             vae.register_to_config(scaling_factor=scale)
-            teach_network(unet, vae, encoder, schedule, pictures[::2], steps, scale)
+            teach_network(unet, vae, encoder, schedule, pictures[::2], 2 * steps, scale)
         for name, part in {"unet": unet, "vae": vae, "text_encoder": encoder}.items():
             part.save_pretrained(folder / name, safe_serialization=True)
         tokenizer.save_pretrained(folder / "tokenizer")
@@ -111,13 +111,13 @@ def learnt(base: Path, tiles: Path, out: Path, told: list[tuple[str, int, float]
 
     request = PaintRequest(
         str(base),
-        steps=200,
-        label_steps=80,
+        steps=240,
+        label_steps=120,
         batch=8,
         learning_rate=3e-3,
         label_learning_rate=5e-3,
         rank=8,
-        evaluate_every=40,
+        evaluate_every=20,
     )
     train_painter(tiles, request, out, Events([keep]), threads=1, precision="32")
     return out
@@ -218,11 +218,13 @@ def teach_network(
     """Train to tell the noise in images: the tiny model knows pictures of land, as a large one does, and no labels."""
     with torch.no_grad():
         latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pictures.split(16)]) * scale
-        silence = encoder(torch.full((1, 77), encoder.config.eos_token_id))[0].expand(8, -1, -1)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3)
-    for _ in range(steps):
-        clean = latents[torch.randint(len(latents), (8,))]
-        noise, levels = torch.randn_like(clean), torch.randint(1000, (8,))
+        silence = encoder(torch.full((1, 77), encoder.config.eos_token_id))[0].expand(16, -1, -1)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=3e-3)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * (1 - step / steps) + 1e-4
+        clean = latents[torch.randint(len(latents), (16,))]
+        noise, levels = torch.randn_like(clean), torch.randint(1000, (16,))
         target = noise
         if schedule.config.prediction_type == "v_prediction":
             target = schedule.get_velocity(clean, noise, levels)
