@@ -44,6 +44,7 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         self._values: dict[str, Any] = {}
         self._python = ""
         self._arguments: list[str] = []
+        self._problem = ""
 
     def createInstance(self) -> QgsProcessingAlgorithm:  # noqa: N802 - QGIS's names, here and below
         return CommandAlgorithm(self._command, self._icon)
@@ -105,8 +106,15 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
     def prepareAlgorithm(  # noqa: N802
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """In the GUI thread, where layers may be touched."""
-        self._python, self._arguments = self.command_line(parameters, context)
+        """In the GUI thread, where layers may be touched.
+
+        What is wrong is raised when it is run: whoever calls ``processing.run`` then gets the words, and not only that
+        there were errors.
+        """
+        try:
+            self._python, self._arguments = self.command_line(parameters, context)
+        except QgsProcessingException as problem:
+            self._problem = str(problem)
         return True
 
     def command_line(
@@ -135,6 +143,8 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
     def processAlgorithm(  # noqa: N802
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
+        if self._problem:
+            raise QgsProcessingException(self._problem)
         feedback.pushCommandInfo(shlex.join(["geosynth", *self._arguments]))
         outcome = run(
             run_argv(self._python, self._arguments, _RUN_OPTIONS),

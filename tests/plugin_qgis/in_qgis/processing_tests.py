@@ -1,0 +1,431 @@
+"""The provider in QGIS: parameters of every algorithm, a model, cancelling, what is loaded. Runs in QGIS's Python."""
+
+import os
+import shutil
+import stat
+import sys
+import time
+from pathlib import Path
+
+import processing
+import pytest
+from geosynth_qgis.core.command_table import COMMANDS
+from geosynth_qgis.core.jobs import JobProblem
+from geosynth_qgis.core.processes import identity
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessing,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProcessingModelOutput,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterMultipleLayers,
+    QgsProcessingParameterVectorDestination,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QTimer
+
+HERE = Path(__file__).parent
+TILES = Path(os.environ["GEOSYNTH_TEST_TILES"])
+SCENES = Path(os.environ["GEOSYNTH_TEST_SCENES"])
+PYTHON = os.environ["GEOSYNTH_TEST_PYTHON"]
+
+
+def wait_for(true, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        loop = QEventLoop()
+        QTimer.singleShot(20, loop.quit)
+        loop.exec()
+        QCoreApplication.sendPostedEvents()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def provider(qgis_processing):
+    from geosynth_qgis.plugin import GeosynthPlugin
+
+    plugin = GeosynthPlugin(None)
+    plugin.initProcessing()
+    yield QgsApplication.processingRegistry().providerById("geosynth")
+    plugin.unload()
+    assert QgsApplication.processingRegistry().providerById("geosynth") is None
+
+
+@pytest.fixture(autouse=True)
+def interpreter(monkeypatch, tmp_path):
+    from geosynth_qgis import settings
+
+    monkeypatch.setenv("GEOSYNTH_PYTHON", PYTHON)
+    monkeypatch.setattr(settings, "profile_folder", lambda: tmp_path / "profile")
+
+
+@pytest.fixture
+def project():
+    here = QgsProject.instance()
+    here.clear()
+    yield here
+    here.clear()
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A pretended interpreter whose runs last and have a worker."""
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    shutil.copy(HERE / "fake_geosynth.py", folder / "python")
+    (folder / "python").chmod(0o700 | stat.S_IXUSR)
+    monkeypatch.setenv("GEOSYNTH_PYTHON", str(folder / "python"))
+    return folder
+
+
+class Spoken(QgsProcessingFeedback):
+    """Keeps what was said."""
+
+    def __init__(self):
+        super().__init__(False)
+        self.texts, self.shares = [], []
+
+    def setProgressText(self, text):  # noqa: N802
+        self.texts.append(text)
+
+    def setProgress(self, share):  # noqa: N802
+        self.shares.append(share)
+
+
+def run(name, feedback=None, context=None, **parameters):
+    return processing.run(f"geosynth:{name}", parameters, feedback=feedback, context=context)
+
+
+# -- what there is
+
+
+def test_the_provider_has_one_algorithm_per_command(provider):
+    assert {algorithm.name() for algorithm in provider.algorithms()} == set(COMMANDS)
+    assert not provider.icon().isNull() and provider.defaultVectorFileExtension() == "gpkg"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_algorithm_has_its_parameters_with_help(name):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"geosynth:{name}")
+    command = COMMANDS[name]
+    for option in command.options:
+        parameter = algorithm.parameterDefinition(option.name)
+        assert parameter is not None and parameter.description() == option.label
+        advanced = bool(parameter.flags() & QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+        assert advanced == option.advanced and parameter.help() == option.help
+        optional = bool(parameter.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional)
+        needed = option.required or option.default is not None
+        assert optional != (needed and option.default != "" and option.kind not in ("text",)) or option.kind == "text"
+        if option.default is not None and option.kind in ("integer", "number", "choice", "rerun", "flag", "unflag"):
+            assert parameter.defaultValue() == option.default
+    outputs = {output.name() for output in algorithm.outputDefinitions()}
+    assert {output.name for output in command.outputs} | {"MESSAGE"} <= outputs
+    assert command.summary.split(".")[0] in algorithm.shortHelpString()
+    assert algorithm.displayName() == command.title and algorithm.group() and algorithm.helpUrl().startswith("https://")
+    assert algorithm.flags() & algorithm.Flag.FlagCanCancel and not algorithm.icon().isNull()
+    assert algorithm.asPythonCommand({}, QgsProcessingContext()).startswith("processing.run")
+
+
+def test_parameters_are_checked_in_words_before_anything_is_started(tmp_path):
+    def complaint(name, **parameters):
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"geosynth:{name}")
+        fine, words = algorithm.checkParameterValues(parameters, QgsProcessingContext())
+        assert not fine
+        return words
+
+    out = str(tmp_path / "o")
+    assert "how many pairs" in complaint("generate", MODEL="base", OUTPUT=out)
+    assert "no folder" in complaint("train", TILES=str(tmp_path / "gone"), OUTPUT=out)
+    assert "choose scenes" in complaint("tile", OUTPUT=out)
+    with pytest.raises(QgsProcessingException, match="how many pairs"):
+        run("generate", MODEL="base", OUTPUT=out)
+    assert not (tmp_path / "o").exists()
+
+
+def test_without_an_environment_it_says_what_to_do(monkeypatch, tmp_path):
+    for path, words in (("", "no environment is chosen"), (str(tmp_path / "gone"), "not there any more")):
+        monkeypatch.setenv("GEOSYNTH_PYTHON", path)
+        with pytest.raises(QgsProcessingException, match=words):
+            run("env")
+    monkeypatch.setenv("GEOSYNTH_PYTHON", "/usr/bin/python3")
+    with pytest.raises(QgsProcessingException, match="no geosynth in this environment"):
+        run("env")
+
+
+# -- layers become files
+
+
+def plain(name, project, **parameters):
+    from geosynth_qgis.processing.running import algorithm, context_of
+    from geosynth_qgis.processing.values import Exports, plain_values
+
+    made = algorithm(name)
+    return plain_values(made, made.command, parameters, context_of(project), Exports())
+
+
+def polygons(project, name="drawn é/1"):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=class:string", name, "memory")
+    feature = QgsFeature(layer.fields())
+    feature.setGeometry(
+        QgsGeometry.fromWkt("POLYGON((500000 4999900, 500064 4999900, 500064 5000000, 500000 4999900))")
+    )
+    feature.setAttribute("class", "water")
+    layer.dataProvider().addFeatures([feature])
+    project.addMapLayer(layer)
+    return layer
+
+
+def test_layers_names_ids_and_paths_are_all_taken(project):
+    raster = QgsRasterLayer(str(SCENES / "scene.tif"), "my scene")
+    project.addMapLayer(raster)
+    expected = [str(SCENES / "scene.tif")]
+    for given in (raster, [raster], raster.id(), [raster.id()], "my scene", expected[0], expected):
+        assert plain("tile", project, SCENES=given)["SCENES"] == expected
+    mask = str(SCENES / "scene_mask.tif")
+    assert plain("tile", project, SCENES=f"{expected[0]};{mask}")["SCENES"] == [*expected, mask]
+
+
+def test_what_is_drawn_and_what_is_filtered_becomes_a_file_that_is_read_as_it_is_shown(project, tmp_path):
+    drawn = polygons(project)
+    (path,) = plain("tile", project, LABELS=[drawn])["LABELS"]
+    assert path.endswith(".gpkg") and QgsVectorLayer(path, "x", "ogr").featureCount() == 1
+    saved = QgsVectorLayer(path, "saved", "ogr")
+    project.addMapLayer(saved)
+    (same,) = plain("tile", project, LABELS=[saved])["LABELS"]
+    assert same.partition("|")[0] == path  # a file that is as it is shown is not copied
+    saved.startEditing()
+    saved.addFeature(QgsFeature(next(saved.getFeatures())))
+    (edited,) = plain("tile", project, LABELS=[saved])["LABELS"]
+    assert edited != path and QgsVectorLayer(edited, "x", "ogr").featureCount() == 2
+    saved.rollBack()
+    saved.setSubsetString("class = 'nothing'")
+    with pytest.raises(QgsProcessingException, match="is empty"):
+        plain("tile", project, LABELS=[saved])
+
+
+def test_layers_that_are_no_files_are_refused_in_words(project):
+    web = QgsRasterLayer("type=xyz&url=file:///nowhere/{z}/{x}/{y}.png", "a web map", "wms")
+    project.addMapLayer(web)
+    with pytest.raises(QgsProcessingException, match="a web map does not come from a file"):
+        plain("tile", project, SCENES=[web])
+    with pytest.raises(QgsProcessingException, match="can be used here"):
+        plain("tile", project, SCENES=[polygons(project)])
+
+
+def test_a_command_is_copied_with_files_and_without_options_of_the_run(project):
+    from geosynth_qgis.processing.running import command_line_text
+
+    raster = QgsRasterLayer(str(SCENES / "scene.tif"), "my scene")
+    project.addMapLayer(raster)
+    text = command_line_text("tile", {"SCENES": [raster.id()], "OUTPUT": "/o", "SIZE": 64})
+    assert f"-m geosynth_cli tile --size 64 --out /o --resume {SCENES / 'scene.tif'}" in text
+    assert "--progress" not in text and text.startswith(PYTHON)
+
+
+# -- runs with the real program
+
+
+def test_tile_loads_its_layers_named_styled_and_grouped(project, tmp_path):
+    from geosynth_qgis.processing.running import RunningAlgorithm
+
+    ended, events = [], []
+    running = RunningAlgorithm()
+    running.finished.connect(lambda *told: ended.append(told))
+    running.received.connect(events.append)
+    out = str(tmp_path / "tilés 1")
+    running.start(
+        "tile",
+        {"SCENES": [str(SCENES / "scene.tif")], "LABELS": [str(SCENES / "scene_mask.tif")], "LEGEND": "world",
+         "SIZE": 64, "OUTPUT": out},
+        project,
+    )  # fmt: skip
+    assert running.running
+    wait_for(lambda: ended, 60)
+    state, results, outcome = ended[0]
+    assert state == "done", outcome
+    assert results["OUTPUT"] == out and results["IMAGES"].endswith("images.vrt")
+    assert {"hello", "progress", "done"} <= {event.kind for event in events}
+    group = project.layerTreeRoot().findGroup("geosynth").findGroup("tilés 1")
+    names = [node.name() for node in group.findLayers()]
+    assert names == ["index of tiles · tilés 1", "masks · tilés 1", "images · tilés 1"]
+    assert [node.isVisible() for node in group.findLayers()] == [True, False, True]
+    masks = group.findLayers()[1].layer()
+    assert masks.renderer().type() == "paletted" and "building" in [entry.label for entry in masks.renderer().classes()]
+    assert len(project.mapLayers()) == 3 and not running.running
+    # Again: nothing to do, and no layer twice.
+    ended.clear()
+    running.start("tile", {"SCENES": [str(SCENES / "scene.tif")], "LABELS": [str(SCENES / "scene_mask.tif")],
+                           "LEGEND": "world", "SIZE": 64, "OUTPUT": out}, project)  # fmt: skip
+    wait_for(lambda: ended, 60)
+    assert "nothing to do" in ended[0][2].message and len(project.mapLayers()) == 3
+
+
+def test_generated_pairs_are_marked_synthetic_with_their_provenance(project, tmp_path):
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    context = QgsProcessingContext()
+    context.setProject(project)
+    feedback = Spoken()
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geosynth:generate")
+    out = str(tmp_path / "synthetic")
+    parameters = {"MODEL": "base", "COUNT": 2, "STEPS": 2, "WORKERS": 1, "OUTPUT": out}
+    results, fine = algorithm.run(parameters, context, feedback)
+    assert fine and results["MESSAGE"].startswith("2 pairs")
+    # As the dialog of the toolbox loads them.
+    assert handleAlgorithmResults(algorithm, context, feedback, False, parameters)
+    layers = {layer.name(): layer for layer in project.mapLayers().values()}
+    assert set(layers) == {f"SYNTHETIC {what} · synthetic" for what in ("images", "masks", "index of tiles")}
+    images = layers["SYNTHETIC images · synthetic"]
+    assert images.isValid() and "show no real place" in images.metadata().abstract()
+    assert images.metadata().keywords()["geosynth"] == ["SYNTHETIC"]
+    assert any(line.startswith("generator: ") for line in images.metadata().history())
+    assert project.layerTreeRoot().findGroup("geosynth").findGroup("synthetic") is not None
+    assert feedback.shares[-1] == 100
+
+
+def test_a_model_goes_from_tiles_to_polygons(project, tmp_path):
+    """Tile, train a segmenter, predict, vectorize, chained by their outputs as in the Model Designer."""
+    model = QgsProcessingModelAlgorithm("flow", "tests")
+    scenes = QgsProcessingParameterMultipleLayers("scenes", "scenes", QgsProcessing.SourceType.TypeRaster)
+    from qgis.core import QgsProcessingModelParameter
+
+    model.addModelParameter(scenes, QgsProcessingModelParameter("scenes"))
+    source = QgsProcessingModelChildParameterSource
+
+    def child(name, **parameters):
+        made = QgsProcessingModelChildAlgorithm(f"geosynth:{name}")
+        made.setChildId(name)
+        made.setDescription(name)
+        for key, value in {"LOAD": source.fromStaticValue(False), **parameters}.items():
+            if made.algorithm().parameterDefinition(key) is not None:
+                made.addParameterSources(key, [value])
+        return made
+
+    static = source.fromStaticValue
+    tile = child(
+        "tile", SCENES=source.fromModelParameter("scenes"), LABELS=static([str(SCENES / "scene_mask.tif")]),
+        LEGEND=static("world"), SIZE=static(64), VAL=static(0.25), TEST=static(0.25),
+    )  # fmt: skip
+    segment = child("segment", TILES=source.fromChildOutput("tile", "OUTPUT"), STEPS=static(2), BATCH=static(2))
+    predict = child(
+        "predict", SEGMENTER=source.fromChildOutput("segment", "OUTPUT"), SCENES=source.fromModelParameter("scenes")
+    )
+    vectorize = child("vectorize", MASKS=source.fromChildOutput("predict", "LAYERS"), SIEVE=static(20))
+    output = QgsProcessingModelOutput("polygons")
+    output.setChildId("vectorize")
+    output.setChildOutputName("OUTPUT")
+    vectorize.setModelOutputs({"polygons": output})
+    for entry in (tile, segment, predict, vectorize):
+        model.addChildAlgorithm(entry)
+    assert model.canExecute()[0], model.canExecute()
+    path = str(tmp_path / "polygons.gpkg")
+    context = QgsProcessingContext()
+    context.setProject(project)
+    parameters = {"scenes": [str(SCENES / "scene.tif")]}
+    names = [definition.name() for definition in model.destinationParameterDefinitions()]
+    assert len(names) == 1
+    results, fine = model.run({**parameters, names[0]: path}, context, Spoken())
+    assert fine, results
+    layer = QgsVectorLayer(path, "polygons", "ogr")
+    assert layer.isValid() and layer.featureCount() > 0 and layer.renderer().type() == "categorizedSymbol"
+    assert context.layersToLoadOnCompletion() == {}
+
+
+def test_outputs_can_be_chained_in_the_designer():
+    """What the designer offers for a parameter are outputs of these kinds."""
+    registry = QgsApplication.processingRegistry()
+    tile, predict = (registry.algorithmById(f"geosynth:{name}") for name in ("tile", "predict"))
+    assert tile.outputDefinition("OUTPUT").type() == "outputFolder"
+    assert predict.outputDefinition("LAYERS").type() == "outputMultilayer"
+    assert predict.outputDefinition("CLASSES").type() == "outputRaster"
+    assert isinstance(tile.parameterDefinition("OUTPUT"), QgsProcessingParameterFolderDestination)
+    polygons_out = registry.algorithmById("geosynth:vectorize").parameterDefinition("OUTPUT")
+    assert isinstance(polygons_out, QgsProcessingParameterVectorDestination)
+
+
+def test_the_program_s_own_words_come_back_when_it_fails(project, tmp_path):
+    (tmp_path / "broken.tif").write_bytes(b"no raster")
+    with pytest.raises(QgsProcessingException, match=r"broken\.tif"):
+        run("tile", SCENES=[str(tmp_path / "broken.tif")], OUTPUT=str(tmp_path / "o"))
+
+
+# -- cancelling and jobs
+
+
+def test_cancel_leaves_no_process_behind(fake, project, tmp_path):
+    """The worker of a run that goes without it, and holds its pipes: gone within two seconds all the same."""
+    (fake / "steps").write_text("2000")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geosynth:train")
+    context, feedback = QgsProcessingContext(), QgsProcessingFeedback(False)
+    ended = []
+    task = QgsProcessingAlgRunnerTask(
+        algorithm, {"TILES": str(TILES), "OUTPUT": str(tmp_path / "o")}, context, feedback
+    )
+    task.executed.connect(lambda fine, results: ended.append((fine, results)))
+    QgsApplication.taskManager().addTask(task)
+    wait_for(lambda: (fake / "grandchild").exists() and (fake / "grandchild").read_text())
+    worker = int((fake / "grandchild").read_text())
+    group = os.getpgid(worker)
+    assert group != os.getpgid(0) and identity(worker)
+    start = time.monotonic()
+    task.cancel()
+    wait_for(lambda: ended)
+    assert time.monotonic() - start < 2.5
+    assert not ended[0][0] and not identity(worker)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
+
+
+def test_the_panel_s_runner_tells_a_cancelled_run_from_a_failed_one(fake, project, tmp_path):
+    from geosynth_qgis.processing.running import RunningAlgorithm
+
+    (fake / "steps").write_text("2000")
+    ended, events = [], []
+    running = RunningAlgorithm()
+    running.finished.connect(lambda *told: ended.append(told))
+    running.received.connect(events.append)
+    running.start("train", {"TILES": str(TILES), "OUTPUT": str(tmp_path / "o")}, project)
+    wait_for(lambda: any(event.kind == "metric" for event in events))
+    running.cancel()
+    wait_for(lambda: ended, 3)
+    assert ended[0][0] == "cancelled" and "--resume" in ended[0][2].message
+    ended.clear()
+    running.start("train", {"TILES": str(tmp_path / "gone"), "OUTPUT": str(tmp_path / "o")}, project)
+    wait_for(lambda: ended, 3)
+    assert ended[0][0] == "failed" and "no folder" in ended[0][2].message
+
+
+def test_a_detached_job_keeps_what_was_drawn(fake, project, tmp_path):
+    from geosynth_qgis.processing.running import detached
+
+    drawn = polygons(project)
+    parameters = {"MODEL": "base", "FROM_MASKS": [drawn], "CLASS_FIELD": "class", "OUTSIDE": "grass",
+                  "OUTPUT": str(tmp_path / "o")}  # fmt: skip
+    job = detached("generate", parameters, "painting", project)
+    (path,) = job.values["FROM_MASKS"]
+    assert str(tmp_path / "profile") in path and QgsVectorLayer(path, "x", "ogr").featureCount() == 1
+    wait_for(lambda: job.state() == "done")
+    assert job.output == str(tmp_path / "o") and "made" in job.message()
+    with pytest.raises(JobProblem, match="how many pairs"):
+        detached("generate", {"MODEL": "base", "OUTPUT": str(tmp_path / "o")}, "", project)
+
+
+def test_another_protocol_is_refused_with_words(fake):
+    (fake / "protocol").write_text("2")
+    with pytest.raises(QgsProcessingException, match="version 2 of the event protocol"):
+        run("env")
+
+
+def test_the_plugin_brings_nothing_heavy_into_qgis():
+    assert not {"torch", "rasterio", "geosynth", "geosynth_cli", "click"} & set(sys.modules)
