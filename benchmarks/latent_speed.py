@@ -2,8 +2,8 @@
 
     python benchmarks/latent_speed.py TILES [--sides 256,512] [--width 128] [--device auto]
 
-No pretrained weights are needed: a latent diffusion model of the given width with random weights is built, in the layout
-of Stable Diffusion (eight pixels a side in a latent pixel), and goes through the same code. So this measures mechanics
+No pretrained weights are needed: a latent diffusion model of the given width with random weights is built, laid out as
+Stable Diffusion is (eight pixels a side in a latent pixel), and goes through the same code. So this measures mechanics
 and memory, not quality: pictures are noise. ``--width 320`` has the U-Net of Stable Diffusion 1.5.
 """
 
@@ -112,9 +112,7 @@ def main() -> None:
         base = Path(scratch) / "base"
         weights = build(base, arguments.width, arguments.text)
         print(f"{name}, torch {torch.__version__}; U-Net of {weights / 1e6:.0f} M weights; batch {arguments.batch}")
-        print(
-            "| side | saved memory | labels: views/s | images: views/s | training peak GB | pairs/s | sampling peak GB |"
-        )
+        print("| side | saved memory | labels: views/s | images: views/s | training GB | pairs/s | sampling GB |")
         print("|---|---|---|---|---|---|---|")
         for side in map(int, arguments.sides.split(",")):
             for saving in (True, False):

@@ -20,7 +20,7 @@ PACKAGES = (
     "torch", "torchvision", "torchgeo", "lightning", "diffusers", "segmentation-models-pytorch", "torchmetrics",
     "rasterio", "shapely", "geopandas", "pyogrio", "pyproj", "numpy", "click", "rich",
 )  # fmt: skip
-OPTIONAL = {"distributed": "cluster"}
+OPTIONAL = {"distributed": "cluster", "transformers": "stable-diffusion", "peft": "stable-diffusion"}
 
 
 @click.command("env", epilog="Example: geosynth env --json")
