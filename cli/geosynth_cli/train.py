@@ -64,9 +64,11 @@ def _numbers(text: str) -> tuple[float, ...]:
 @click.option("--views", type=click.IntRange(1), help="[SD] Crops and turns of a tile that are learnt. [default: 8]")
 @click.option("--embed", is_flag=True, help="[SD] Copy the pretrained model into OUT.")
 @click.option(
-    "--save-memory/--keep-activations",
-    default=None,
-    help="[SD] Compute activations again instead of keeping them. [default: on a GPU]",
+    "--save-memory",
+    type=click.Choice(["auto", "yes", "no"]),
+    default="auto",
+    show_default=True,
+    help="[SD] Compute activations again instead of keeping them; auto: on a GPU.",
 )
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Optimiser steps.")
 @batch_option
@@ -136,7 +138,7 @@ def command(
     scales: str | None,
     views: int | None,
     embed: bool,
-    save_memory: bool | None,
+    save_memory: str,
     steps: int,
     batch: int,
     learning_rate: float | None,
@@ -210,7 +212,7 @@ def command(
                 device=device,
                 threads=threads,
                 precision=precision,
-                save_memory=save_memory,
+                save_memory={"auto": None, "yes": True, "no": False}[save_memory],
                 tensorboard=tensorboard,
                 checkpoint_every=checkpoint_every,
             )
@@ -218,7 +220,7 @@ def command(
             return f"nothing to do: {out} is complete"
         told = [f"{name} {loss:.3f}" for name, loss in (("label", made.label_loss), ("image", made.image_loss)) if loss]
         return f"generator {made.hash[:12]} in {out}" + (f" (held-out loss: {', '.join(told)})" if told else "")
-    if pretrained is not None or given or embed or save_memory is not None:
+    if pretrained is not None or given or embed or save_memory != "auto":
         raise click.UsageError("--pretrained and the options marked [SD] are for --recipe stable-diffusion")
     from geosynth.diffusion.train import TrainRequest, train_generator
 

@@ -423,7 +423,8 @@ class _Training:
         ]
         if request.samples_every:
             legend = self.inputs.tileset.spec.legend
-            report.append(Pictures(self.folder, legend, part, request.samples_every, draw))
+            before = 0 if part == "label" else self.inputs.plan("label").steps
+            report.append(Pictures(self.folder, legend, part, before, request.samples_every, draw))
         self.events.log("learning to draw labels" if part == "label" else "learning to paint images for labels")
         fit(
             task,

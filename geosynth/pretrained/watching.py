@@ -35,20 +35,28 @@ class HeldOutLatents(Callback):
 
 
 class Pictures(Callback):
-    """Draws samples of the averaged weights every so many steps: ``samples/label-000500.png``, image above mask.
+    """Draws samples of the averaged weights every so many steps: ``samples/step-000500-label.png``, above masks.
 
     Args:
         folder: the generator folder.
         legend: colours of the masks.
-        part: what is learnt, and the first word of the file's name.
+        part: what is learnt, in the file's name.
+        before: steps of the training before this part: pictures are numbered through.
         every: steps between two pictures; there is one at the end, too.
         draw: called with the averaged weights in place: pictures (N, 3, H, W) in -1..1, class indices (N, H, W).
     """
 
     def __init__(
-        self, folder: OutputFolder, legend: Legend, part: Part, every: int, draw: Callable[[], tuple[Tensor, Tensor]]
+        self,
+        folder: OutputFolder,
+        legend: Legend,
+        part: Part,
+        before: int,
+        every: int,
+        draw: Callable[[], tuple[Tensor, Tensor]],
     ) -> None:
-        self.folder, self.legend, self.part, self.every, self.draw = folder, legend, part, every, draw
+        self.folder, self.legend, self.part, self.before = folder, legend, part, before
+        self.every, self.draw = every, draw
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         assert isinstance(task, LatentTask)
@@ -57,4 +65,4 @@ class Pictures(Callback):
             return
         with torch.no_grad(), task.averaged():
             pictures, masks = self.draw()
-        self.folder.write(f"samples/{self.part}-{step:06d}.png", grid(pictures, masks, self.legend))
+        self.folder.write(f"samples/step-{self.before + step:06d}-{self.part}.png", grid(pictures, masks, self.legend))

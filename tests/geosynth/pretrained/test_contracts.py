@@ -104,7 +104,10 @@ def test_saving_memory_and_sixteen_bits_train_too(request_: PaintRequest, large:
     wanted = replace(request_, steps=1, label_steps=1, samples_every=1)
     train_painter(large, wanted, out, Events([keep]), threads=1, precision="bf16", save_memory=True)
     assert all(np.isfinite(seen))
-    assert sorted(path.name for path in (out / "samples").iterdir()) == ["image-000001.png", "label-000001.png"]
+    assert sorted(path.name for path in (out / "samples").iterdir()) == [
+        "step-000001-label.png",
+        "step-000002-image.png",
+    ]
     assert json.loads((out / ".geosynth" / "machine.json").read_text())["save_memory"] is True
 
 
