@@ -108,7 +108,10 @@ def _pseudo(job: Job, device: str, events: Events) -> list[Path]:
     real = Tileset(job.real)
     teacher = load_segmenter(job.teacher / SEGMENTER, device)
     labelled = pseudo_label(real, unlabelled(real), teacher, job.folder / TILES, events)
-    return [job.folder / TILES] if labelled else []
+    if not labelled:
+        events.warn(f"{job.name}: the teacher is sure of no pixel, so this run learns from the real tiles alone")
+        return []
+    return [job.folder / TILES]
 
 
 def _filtered(job: Job, device: str, events: Events) -> list[Path]:
