@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer, QgsWkbTypes
@@ -127,7 +127,10 @@ class LayerList(QWidget):
 
 
 class FolderChooser(QWidget):
-    """A folder of geosynth: one the project knows, or any other. Words such as ``base`` may be among the choices."""
+    """A folder of geosynth: one the project knows, or any other. Words such as ``base`` may be among the choices.
+
+    ``only`` says which of the known folders are offered; any other can be chosen all the same.
+    """
 
     changed = pyqtSignal()
 
@@ -136,10 +139,11 @@ class FolderChooser(QWidget):
         kinds: Sequence[str],
         title: str,
         words: Sequence[tuple[str, str]] = (),
+        only: Callable[[Path], bool] = Path.is_dir,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._kinds, self._title, self._words = tuple(kinds), title, tuple(words)
+        self._kinds, self._title, self._words, self._only = tuple(kinds), title, tuple(words), only
         self.box = QComboBox()
         self.box.setEditable(False)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -165,7 +169,8 @@ class FolderChooser(QWidget):
         for value, text in self._words:
             self.box.addItem(text, value)
         for folder in known_folders(self._kinds, project) if project is not None else []:
-            self._add(folder)
+            if self._only(folder):
+                self._add(folder)
         if chosen and self.box.findData(chosen) < 0 and chosen not in dict(self._words):
             self._add(Path(chosen))
         index = self.box.findData(chosen) if chosen else -1

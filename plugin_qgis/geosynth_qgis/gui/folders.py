@@ -45,6 +45,15 @@ def known_folders(kinds: Sequence[str], project: QgsProject) -> list[Path]:
     return [folder for folder in _unique(_candidates(project)) if kind_of(folder) in kinds]
 
 
+def is_synthetic(folder: Path) -> bool:
+    """Whether a tileset was generated, or cut from what was: only such a one says what its generator saw."""
+    return (folder / "lineage.json").is_file()
+
+
+def is_real(folder: Path) -> bool:
+    return not is_synthetic(folder)
+
+
 def _candidates(project: QgsProject) -> Iterable[Path]:
     yield from (Path(entry) for entry in _recent())
     workspace = working_folder(project)

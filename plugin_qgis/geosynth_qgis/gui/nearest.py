@@ -27,6 +27,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..core.words import tr
 from .choosers import FolderChooser
+from .folders import is_real
 from .pairs import PairRow, PairTable, pair_picture, read_pairs
 
 _SIDE = 176
@@ -67,7 +68,7 @@ class NearestDialog(QDialog):
         self._folder, self._iface, self._run = folder, iface, run
         self._made: dict[str, PairRow] = {}
         self._real: PairTable | None = None
-        self.real = FolderChooser(["tileset"], tr("Real tileset"))
+        self.real = FolderChooser(["tileset"], tr("Real tileset"), only=is_real)
         self.real.refresh(QgsProject.instance())
         self.find_button = QPushButton(tr("Find"))
         self.find_button.setObjectName("geosynthFindNearest")
@@ -103,9 +104,6 @@ class NearestDialog(QDialog):
         layout.addLayout(top)
         layout.addLayout(middle, 1)
         layout.addWidget(self._words)
-        other = [index for index in range(self.real.box.count()) if self.real.box.itemData(index) != folder]
-        if other:
-            self.real.box.setCurrentIndex(other[0])
         self.real.changed.connect(self.read)
         self.read()
 

@@ -200,6 +200,7 @@ class RunView(QFrame):
         self._line.setText(said.get(state, state))
         self._message.setText(message)
         self._message.setVisible(bool(message))
+        self._message.setStyleSheet("color: #a33c00" if state in ("failed", "dead") else "")
         self._buttons()
 
     def _buttons(self) -> None:

@@ -12,6 +12,7 @@ from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QLineEdit, QVBoxLayout, QW
 from ...core.words import tr
 from ..choosers import FolderChooser, LayerList, is_label, is_raster
 from ..descriptions import Description, describe
+from ..folders import is_real
 from ..sketch import Sketch, too_large
 from ..sketchbox import SketchBox
 from .page import Page, choice, decimal, new_form, notice, number, reader
@@ -183,7 +184,7 @@ class GeneratePage(Page):
     def _of(self) -> list[tuple[str, str, QWidget]]:
         return [
             ("RATIO", tr("Pairs for each"), decimal(1, 0.01, 1000)),
-            ("OF", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset"))),
+            ("OF", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset"), only=is_real)),
         ]
 
     def _drawn(self) -> list[tuple[str, str, QWidget]]:

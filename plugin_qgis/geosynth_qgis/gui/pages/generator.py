@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...core.words import tr
 from ..choosers import FolderChooser
+from ..folders import is_real
 from .page import Page, choice, decimal, number
 
 
@@ -13,7 +14,7 @@ class GeneratorPage(Page):
     can_detach = detached_first = True
 
     def build(self) -> None:
-        self.add("TILES", tr("Tileset"), FolderChooser(["tileset"], tr("Tileset")))
+        self.add("TILES", tr("Tileset"), FolderChooser(["tileset"], tr("Tileset"), only=is_real))
         words = [("base", tr("base, of geosynth")), ("", tr("from scratch"))]
         self.add("FROM", tr("Start from"), FolderChooser(["generator"], tr("Generator"), words))
         self.add("STEPS", tr("Steps"), number(1500, 1, 10_000_000, step=100))

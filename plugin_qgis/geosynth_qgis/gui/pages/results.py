@@ -12,6 +12,7 @@ from qgis.PyQt.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QLineEdit, QPush
 from ...core.artefacts import kind_of, provenance
 from ...core.words import tr
 from ..choosers import FolderChooser
+from ..folders import is_real, is_synthetic
 from .page import Page, new_form, number
 
 _KINDS = {
@@ -64,8 +65,8 @@ class ResultsPage(Page):
         form = new_form(box)
         self._box_form = form
         for name, label, widget in (
-            ("TILES", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset"))),
-            ("SYNTHETIC", tr("Synthetic tiles"), FolderChooser(["tileset"], tr("Tileset"))),
+            ("TILES", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset"), only=is_real)),
+            ("SYNTHETIC", tr("Synthetic tiles"), FolderChooser(["tileset"], tr("Tileset"), only=is_synthetic)),
             ("SEEDS", tr("Runs of each"), number(3, 0, 50)),
             ("STEPS", tr("Steps"), number(1000, 1, 10_000_000, step=100)),
             ("BUDGET", tr("Time there is"), QLineEdit()),

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...core.words import tr
 from ..choosers import FolderChooser
+from ..folders import is_real, is_synthetic
 from .page import Page, choice, decimal, number
 
 
@@ -15,8 +16,8 @@ class SegmentPage(Page):
     can_detach = detached_first = True
 
     def build(self) -> None:
-        self.add("TILES", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset")))
-        synthetic = FolderChooser(["tileset"], tr("Synthetic tileset"), [("", tr("none"))])
+        self.add("TILES", tr("Real tiles"), FolderChooser(["tileset"], tr("Tileset"), only=is_real))
+        synthetic = FolderChooser(["tileset"], tr("Synthetic tileset"), [("", tr("none"))], is_synthetic)
         self.add("SYNTHETIC", tr("Synthetic tiles"), synthetic)
         ratio = decimal(None, 0.1, 100, tr("all there are"))
         self.add("RATIO", tr("Ratio"), ratio, tr("Synthetic pairs for each labelled real training pair"))
