@@ -52,6 +52,10 @@ class Prompting:
                 f"the prompt has a field {{{strange[0]}}}",
                 remedy=f"the fields are {', '.join(f'{{{name}}}' for name in FIELDS)}",
             )
+        try:
+            self.template.format(**dict.fromkeys(FIELDS, ""))
+        except ValueError as error:
+            raise ModelError(f"the prompt cannot be filled ({error})", remedy="write fields as {kind}") from None
 
     def prompt(self, kind: Kind, shares: Sequence[float], scale: float = 1.0) -> str:
         """The prompt of a picture.

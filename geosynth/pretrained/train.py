@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from typing import Any
@@ -352,8 +352,7 @@ class _Training:
             drawn = self._sampled(base, None, prompts, None, plan)
             return drawn, inputs.code.decode(drawn)[0]
 
-        self._fit(task, "label", draw)
-        loss = task.held_out_loss()
+        loss = self._fit(task, "label", draw)
         weights = adapter.adapter_weights(task.average)
         write_whole(self.folder.state / adapter.FILE, save(weights, {"format": "pt"}), self.folder.temporary)
         self.folder.record("label", {"val_loss": loss})
@@ -384,8 +383,7 @@ class _Training:
             known = torch.where(masks < len(inputs.code.classes), masks, 0)
             return self._sampled(base, controlnet, prompts, condition(inputs.code, masks), plan), known
 
-        self._fit(task, "image", draw)
-        loss = task.held_out_loss()
+        loss = self._fit(task, "image", draw)
         with torch.no_grad():
             for name, weight in controlnet.named_parameters():
                 weight.copy_(task.average[name])
@@ -414,13 +412,12 @@ class _Training:
             )
         return LatentTask(base, controlnet, learnt, measured, schedule, plan, save_memory=self.machine["save_memory"])
 
-    def _fit(self, task: LatentTask, part: Part, draw: Any) -> None:
+    def _fit(self, task: LatentTask, part: Part, draw: Callable[[], tuple[Tensor, Tensor]]) -> float | None:
+        """Train ``task`` to its end; gives the held-out loss there, None without held-out tiles."""
         request, state = self.inputs.request, self.folder.state / part
         log = MetricLog(self.events, self.folder.state / "log" / part, tensorboard=self.tensorboard)
-        report: list[Callback] = [
-            Progress(self.events, log, names=(f"loss_{part}",)),
-            HeldOutLatents(log, part, request.evaluate_every),
-        ]
+        measured = HeldOutLatents(log, part, request.evaluate_every)
+        report: list[Callback] = [Progress(self.events, log, names=(f"loss_{part}",)), measured]
         if request.samples_every:
             legend = self.inputs.tileset.spec.legend
             before = 0 if part == "label" else self.inputs.plan("label").steps
@@ -438,6 +435,8 @@ class _Training:
             clip=task.plan.clip,
             checkpoint_every=self.checkpoint_every,
         )
+        # A run that was stopped after its last step measures now. (Not always: a GPU has been left by here.)
+        return task.held_out_loss() if measured.at_end is None else measured.at_end
 
     def _sampled(
         self, base: BaseModel, controlnet: Any, prompts: list[str], given: Tensor | None, plan: Plan

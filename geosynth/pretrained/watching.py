@@ -20,10 +20,11 @@ PICTURES = 8
 
 
 class HeldOutLatents(Callback):
-    """Tells the held-out loss of the averaged weights every so many steps and at the end."""
+    """Tells the held-out loss of the averaged weights every so many steps and at the end; keeps the last."""
 
     def __init__(self, metrics: MetricLog, part: Part, every: int) -> None:
         self.metrics, self.part, self.every = metrics, part, every
+        self.at_end: float | None = None
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         assert isinstance(task, LatentTask)
@@ -32,6 +33,8 @@ class HeldOutLatents(Callback):
             loss = task.held_out_loss()
             if loss is not None:
                 self.metrics.tell(f"val_loss_{self.part}", loss, step)
+            if step == trainer.max_steps:
+                self.at_end = loss
 
 
 class Pictures(Callback):

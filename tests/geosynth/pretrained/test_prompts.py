@@ -20,7 +20,9 @@ def test_what_is_empty_goes() -> None:
     assert prompting.prompt("image", (0, 0, 0)) == "satellite imagery, remote sensing, aerial photograph, scale 1"
 
 
-@pytest.mark.parametrize(("template", "what"), [("a {town}", "field {town}"), ("a {kind", "cannot be read")])
+@pytest.mark.parametrize(
+    ("template", "what"), [("a {town}", "field {town}"), ("a {kind", "cannot be read"), ("{style:d}", "be filled")]
+)
 def test_a_template_that_cannot_be_filled_is_refused(template: str, what: str) -> None:
     with pytest.raises(ModelError, match=what):
         Prompting(template, "", NAMES, None)
