@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess  # nosec B404 - only its quoting of arguments is used here
+import subprocess  # only its quoting of arguments is used here  # nosec B404
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

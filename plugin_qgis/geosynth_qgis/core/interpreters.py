@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-import subprocess  # nosec B404 - asks interpreters for their version; argument lists, no shell
+import subprocess  # asks interpreters for their version; argument lists, no shell  # nosec B404
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def probe(path: str, origin: str = "") -> Interpreter | None:
     if WINDOWS and "windowsapps" in path.lower() and not os.path.getsize(path):
         return None  # opens the shop instead of answering
     try:
-        answer = subprocess.run(  # nosec B603 - an argument list, no shell
+        answer = subprocess.run(  # an argument list, no shell  # nosec B603
             [path, "-I", "-c", _QUESTION],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -155,7 +155,7 @@ def _py_launcher() -> list[str]:
     if launcher is None:
         return []
     try:
-        answer = subprocess.run(  # nosec B603 - an argument list, no shell
+        answer = subprocess.run(  # an argument list, no shell  # nosec B603
             [launcher, "-0p"],
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-import subprocess  # nosec B404 - starting geosynth is what the plugin is for; argument lists, no shell
+import subprocess  # starting geosynth is what the plugin is for; argument lists, no shell  # nosec B404
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -221,7 +221,7 @@ class JobStore:
 def _popen(argv: Sequence[str], folder: Path, cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     def start(options: dict[str, Any]) -> subprocess.Popen[bytes]:
         with (folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(  # nosec B603 - an argument list, no shell
+            return subprocess.Popen(  # an argument list, no shell  # nosec B603
                 list(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess  # nosec B404 - starting geosynth is what the plugin is for; argument lists, no shell
+import subprocess  # starting geosynth is what the plugin is for; argument lists, no shell  # nosec B404
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def kill_group(pid: int) -> None:
         return
     tool = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe"
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(  # nosec B603 - a fixed program and a number
+        subprocess.run(  # a fixed program and a number  # nosec B603
             [str(tool), "/T", "/F", "/PID", str(int(pid))],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -66,7 +66,7 @@ def identity(pid: int) -> str:
             return ""
         return "" if fields[0] in "ZX" else fields[19]
     try:
-        found = subprocess.run(  # nosec B603 - a fixed program and a number
+        found = subprocess.run(  # a fixed program and a number  # nosec B603
             ["/bin/ps", "-o", "stat=,lstart=", "-p", str(int(pid))],
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import subprocess  # nosec B404 - starting geosynth is what the plugin is for; argument lists, no shell
+import subprocess  # starting geosynth is what the plugin is for; argument lists, no shell  # nosec B404
 import tempfile
 import threading
 import time
@@ -81,7 +81,7 @@ def run(
     """
     transcript = _Transcript(on_event, on_line)
     try:
-        process = subprocess.Popen(  # nosec B603 - an argument list, no shell
+        process = subprocess.Popen(  # an argument list, no shell  # nosec B603
             list(argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

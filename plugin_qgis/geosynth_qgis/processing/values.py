@@ -187,6 +187,9 @@ def _vector_file(layer: QgsVectorLayer, context: QgsProcessingContext, exports: 
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName, options.fileEncoding = "GPKG", "UTF-8"
     options.layerName = Path(target).stem
+    # The numbers of features are the file's own business: copied features that are not saved yet share them.
+    kept = [at for at, field in enumerate(layer.fields()) if field.name().lower() != "fid"]
+    options.attributes, options.skipAttributeCreation = kept, not kept
     written = QgsVectorFileWriter.writeAsVectorFormatV3(layer, target, context.transformContext(), options)
     if written[0] != QgsVectorFileWriter.WriterError.NoError:
         raise QgsProcessingException(

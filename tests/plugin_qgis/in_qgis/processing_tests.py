@@ -363,6 +363,19 @@ def test_the_program_s_own_words_come_back_when_it_fails(project, tmp_path):
 # -- cancelling and jobs
 
 
+def members(group):
+    """The processes of a group; zombies, which nobody has reaped yet, are none."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(its_group) == group and state != "Z":
+            found.append(path.parent.name)
+    return found
+
+
 def test_cancel_leaves_no_process_behind(fake, project, tmp_path):
     """The worker of a run that goes without it, and holds its pipes: gone within two seconds all the same."""
     (fake / "steps").write_text("2000")
@@ -383,8 +396,7 @@ def test_cancel_leaves_no_process_behind(fake, project, tmp_path):
     wait_for(lambda: ended)
     assert time.monotonic() - start < 2.5
     assert not ended[0][0] and not identity(worker)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+    assert members(group) == []
 
 
 def test_the_panel_s_runner_tells_a_cancelled_run_from_a_failed_one(fake, project, tmp_path):
