@@ -20,17 +20,9 @@ PLUGINS = ROOT / "plugin_qgis"
 PLUGIN = PLUGINS / "geosynth_qgis"
 TOOLS = ("qgis-plugin-ci", "bandit", "detect-secrets")
 NEEDED = [
-    "name",
-    "description",
-    "version",
-    "qgisMinimumVersion",
-    "author",
-    "email",
-    "about",
-    "tracker",
-    "repository",
+    "name", "description", "version", "qgisMinimumVersion", "author", "email", "about", "tracker", "repository",
     "homepage",
-]
+]  # fmt: skip
 HEAVY = {"torch", "rasterio", "geosynth", "geosynth_cli", "geopandas", "pandas", "scipy", "matplotlib", "click"}
 
 

@@ -35,7 +35,7 @@ def child_environment(base: Mapping[str, str] | None = None, proxy: str = "", no
 
     Args:
         base: this process's when None.
-        proxy: address such as ``http://user:secret@host:3128``; empty leaves what is there.
+        proxy: address such as ``http://host:3128``, with the login where it wants one; empty leaves what is there.
         no_proxy: hosts reached without it, separated by commas.
     """
     given = os.environ if base is None else base

@@ -355,9 +355,8 @@ def test_outputs_can_be_chained_in_the_designer():
 
 
 def test_the_program_s_own_words_come_back_when_it_fails(project, tmp_path):
-    (tmp_path / "broken.tif").write_bytes(b"no raster")
-    with pytest.raises(QgsProcessingException, match=r"broken\.tif"):
-        run("tile", SCENES=[str(tmp_path / "broken.tif")], OUTPUT=str(tmp_path / "o"))
+    with pytest.raises(QgsProcessingException, match="no-such-legend"):
+        run("tile", SCENES=[str(SCENES / "scene.tif")], LEGEND="no-such-legend", OUTPUT=str(tmp_path / "o"))
 
 
 # -- cancelling and jobs
