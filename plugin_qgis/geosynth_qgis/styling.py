@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsFillSymbol,
     QgsLayerTreeGroup,
     QgsLayerTreeLayer,
@@ -53,12 +54,19 @@ def finish(layer: QgsMapLayer, result: Result, project: QgsProject, folder: str)
     """Name a layer, style it where nothing else does, write its provenance into its metadata, and group it."""
     layer.loadDefaultStyle()  # Processing opens layers without the style that lies beside them
     layer.setName(result.title)
+    _plain_coordinates(layer)
     if result.key == "INDEX" and isinstance(layer, QgsVectorLayer):
         _outline(layer)
     _describe(layer, result)
     layer.setCustomProperty(_RANK, _ORDER.index(result.key) if result.key in _ORDER else len(_ORDER))
     if project is not None:
         _group(layer, project, Path(folder).name or folder)
+
+
+def _plain_coordinates(layer: QgsMapLayer) -> None:
+    """What has no place on Earth is drawn as it is: QGIS finds no way from an engineering CRS even to itself."""
+    if layer.crs().toWkt().startswith(("LOCAL_CS", "ENGCRS", "ENGINEERINGCRS")):
+        layer.setCrs(QgsCoordinateReferenceSystem())
 
 
 def _outline(layer: QgsVectorLayer) -> None:
