@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,11 @@ def algorithm(name: str) -> CommandAlgorithm:
     Raises:
         KeyError: there is no such command.
     """
-    made = CommandAlgorithm(COMMANDS[name.rpartition(":")[2]], icon)
+    command = COMMANDS[name.rpartition(":")[2]]
+    registered = QgsApplication.processingRegistry().createAlgorithmById(f"geosynth:{command.name}")
+    if isinstance(registered, CommandAlgorithm):
+        return registered
+    made = CommandAlgorithm(command, icon)
     made.initAlgorithm()
     return made
 
@@ -84,7 +89,9 @@ class RunningAlgorithm(QObject):
         self.feedback.spoke.connect(self.spoke)
         self._context = context_of(project or QgsProject.instance())
         self._context.setFeedback(self.feedback)
-        self._task = QgsProcessingAlgRunnerTask(algorithm(name), dict(parameters), self._context, self.feedback)
+        made = algorithm(name)
+        _remember(made, dict(parameters), self._context)
+        self._task = QgsProcessingAlgRunnerTask(made, dict(parameters), self._context, self.feedback)
         self._task.executed.connect(self._executed)
         QgsApplication.taskManager().addTask(self._task)
 
@@ -108,6 +115,25 @@ class RunningAlgorithm(QObject):
             _load(context, feedback)
         self._task, self._context = None, None
         self.finished.emit(outcome.state, dict(results), outcome)
+
+
+def _remember(made: CommandAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+    """Into Processing's history, where the toolbox keeps its runs. It moved in QGIS 3.24, and is no reason to fail."""
+    command = made.asPythonCommand(parameters, context)
+    with contextlib.suppress(ImportError, AttributeError, TypeError):
+        try:
+            from processing.core.ProcessingLog import ProcessingLog
+
+            ProcessingLog.addToLog(command)
+        except ImportError:
+            from qgis.gui import QgsGui
+
+            entry = {
+                "python_command": command,
+                "algorithm_id": made.id(),
+                "parameters": made.asMap(parameters, context),
+            }
+            QgsGui.historyProviderRegistry().addEntry("processing", entry)
 
 
 def _load(context: QgsProcessingContext, feedback: GeosynthFeedback) -> None:

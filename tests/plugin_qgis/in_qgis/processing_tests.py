@@ -417,6 +417,19 @@ def test_the_panel_s_runner_tells_a_cancelled_run_from_a_failed_one(fake, projec
     assert ended[0][0] == "failed" and "no folder" in ended[0][2].message
 
 
+def test_what_the_panel_ran_is_in_the_history(fake, project, tmp_path):
+    from geosynth_qgis.processing.running import RunningAlgorithm
+    from processing.core.ProcessingLog import ProcessingLog
+
+    ended = []
+    running = RunningAlgorithm()
+    running.finished.connect(lambda *told: ended.append(told))
+    running.start("train", {"TILES": str(TILES), "STEPS": 77, "OUTPUT": str(tmp_path / "o")}, project)
+    wait_for(lambda: ended)
+    assert ended[0][0] == "done", ended
+    assert any("geosynth:train" in entry.text and "77" in entry.text for entry in ProcessingLog.getLogEntries())
+
+
 def test_a_detached_job_keeps_what_was_drawn(fake, project, tmp_path):
     from geosynth_qgis.processing.running import detached
 
