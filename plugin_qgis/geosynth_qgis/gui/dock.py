@@ -262,7 +262,7 @@ class GeosynthDock(QgsDockWidget):
             if page is not None:
                 page.suggest(anew=True)
             self._choose_made(run)
-            self._offer_to_show(run)
+            self._offer_to_show(run.output)
             if run.command == "predict" and isinstance(page, PredictPage):
                 values = page.then(run.results or {"OUTPUT": run.output})
                 if values is not None:
@@ -288,18 +288,21 @@ class GeosynthDock(QgsDockWidget):
         if run.command in ("tile", "generate", "evaluate", "train", "segment", "predict"):
             self.results.made.choose(made)
 
-    def _offer_to_show(self, run: Run) -> None:
-        """Made-up places are hard to find by hand."""
-        layers, canvas = layers_of(run.output, QgsProject.instance()), self._iface.mapCanvas()
+    def _offer_to_show(self, output: str) -> None:
+        """Made-up places are hard to find by hand. Where there is nothing else on the map, it moves there by itself."""
+        project, canvas = QgsProject.instance(), self._iface.mapCanvas()
+        layers = layers_of(output, project)
+        if layers and len(layers) == len(project.mapLayers()):
+            # QGIS first makes room for the map, where its welcome page has been until now.
+            QTimer.singleShot(_SETTLE_MS, lambda: show(layers_of(output, project), canvas))
+            return
         if not layers or in_view(layers, canvas):
             return
         bar = self._iface.messageBar()
-        words = bar.createMessage(tr("geosynth"), tr("{name} lies elsewhere.").format(name=Path(run.output).name))
+        words = bar.createMessage(tr("geosynth"), tr("{name} lies elsewhere.").format(name=Path(output).name))
         button = QPushButton(tr("Go there"))
         button.setObjectName("geosynthGoThere")
-        button.clicked.connect(
-            lambda: (show(layers_of(run.output, QgsProject.instance()), canvas), bar.popWidget(words))
-        )
+        button.clicked.connect(lambda: (show(layers_of(output, project), canvas), bar.popWidget(words)))
         words.layout().addWidget(button)
         bar.pushWidget(words, Qgis.MessageLevel.Info, 20)
 
@@ -312,6 +315,7 @@ class GeosynthDock(QgsDockWidget):
     def load(self, folder: str) -> None:
         """Add what lies in a folder to the map, as a run of it would."""
         add_results(results_in(folder), QgsProject.instance(), folder)
+        self._offer_to_show(folder)
 
     def copy_command(self, page: Page) -> None:
         try:

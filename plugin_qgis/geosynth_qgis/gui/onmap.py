@@ -9,7 +9,7 @@ from qgis.gui import QgsMapCanvas
 
 from ..core.artefacts import inside
 
-_MARGIN = 1.1
+_MARGIN, _LONGEST = 1.1, 12
 
 
 def layers_of(output: str, project: QgsProject) -> list[QgsMapLayer]:
@@ -29,9 +29,10 @@ def in_view(layers: Sequence[QgsMapLayer], canvas: QgsMapCanvas) -> bool:
 
 
 def show(layers: Sequence[QgsMapLayer], canvas: QgsMapCanvas) -> None:
-    """Move the map there."""
+    """Move the map there: to the beginning of a long row of tiles, which would be a line if all of it were shown."""
     extent = _extent(layers, canvas)
     if extent is not None:
+        extent.setXMaximum(min(extent.xMaximum(), extent.xMinimum() + _LONGEST * extent.height()))
         extent.scale(_MARGIN)
         canvas.setExtent(extent)
         canvas.refresh()

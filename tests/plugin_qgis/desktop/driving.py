@@ -87,7 +87,7 @@ class Desktop:
 
     # -- asking
 
-    def ask(self, expression: str, seconds: float = 20) -> Any:
+    def ask(self, expression: str, seconds: float = 60) -> Any:
         """The value of an expression inside QGIS (the names of ``bridge.py``).
 
         Raises:
