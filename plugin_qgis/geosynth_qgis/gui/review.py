@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from qgis.PyQt.QtCore import QSize, Qt, QTimer
-from qgis.PyQt.QtGui import QIcon, QImage, QKeySequence, QPixmap
+from qgis.PyQt.QtGui import QColor, QIcon, QImage, QKeySequence, QPixmap
 from qgis.PyQt.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -22,6 +23,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from ..core.artefacts import legend
 from ..core.words import tr
 from .pairs import ACCEPTED, REJECTED, UNSEEN, PairRow, pair_picture, read_pairs, with_verdict
 
@@ -58,6 +60,9 @@ class ReviewDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addLayout(top)
         layout.addWidget(self.list, 1)
+        classes = QLabel("   ".join(_swatch(name, color) for name, color in legend(folder)))
+        classes.setWordWrap(True)
+        layout.addWidget(classes)
         layout.addLayout(bottom)
         self._drawing = QTimer(self)
         self._drawing.timeout.connect(self._draw_some)
@@ -215,3 +220,9 @@ class ReviewDialog(QDialog):
         self.save_button.setEnabled(bool(self._given))
         count = len(self._given)
         self.save_button.setText(tr("Save {count} verdicts").format(count=count) if count else tr("Save"))
+
+
+def _swatch(name: str, color: str) -> str:
+    """A class of the legend as rich text; names and colours come from a file."""
+    shown = QColor(color).name() if QColor(color).isValid() else "#808080"
+    return f'<span style="color:{shown}">■</span>&nbsp;{escape(name)}'
