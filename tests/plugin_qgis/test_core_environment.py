@@ -204,6 +204,8 @@ def test_cancelling_keeps_what_is_there(tmp_path: Path, wheel: str) -> None:
     plan = small(plan_environment(tmp_path / "env", HERE, accelerator="cuda", source=wheel, platform="linux"))
     outcome = create(plan, is_cancelled=lambda: True)
     assert outcome.state == "cancelled" and "go on" in outcome.message
+    assert plan.problems() == []  # what is half made is no foreign folder
+    assert create(plan).state == "done"
 
 
 def test_the_plan_says_everything_before_anything_is_done(tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from geosynth_qgis.core.jobs import Job, JobProblem, JobStore
-from geosynth_qgis.core.processes import identity
+from geosynth_qgis.core.processes import boot, identity
 
 PLUGIN = Path(__file__).parents[2] / "plugin_qgis"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="scripts as programs")
@@ -144,6 +146,31 @@ def test_another_process_with_its_number_is_left_alone(store: JobStore, python: 
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.skipif(not boot(), reason="the system does not say when it was started")
+def test_a_group_of_before_the_last_start_of_the_system_is_left_alone(store: JobStore, python: str) -> None:
+    """Its number may lead another group by then, whose leader is gone."""
+    job = store.start(python, ["train", "--steps", "1"], title="", output="")
+    wait(job, "done")
+    sleep = "import time; time.sleep(60)"
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {sleep!r}]).pid)"
+    leader = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert leader.stdout is not None
+    left = int(leader.stdout.readline())
+    leader.wait()
+    try:
+        replace(job, pid=leader.pid, born="1@another-boot").kill()
+        time.sleep(0.2)
+        assert identity(left)
+        replace(job, pid=leader.pid, born=f"1@{boot()}").kill()
+        deadline = time.monotonic() + 2
+        while identity(left) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not identity(left)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left, 9)
 
 
 @pytest.mark.parametrize("program", ["/nowhere/python", "/etc/hostname"])

@@ -202,6 +202,11 @@ def create(
     if found:
         return Outcome("failed", "\n".join(found))
     clean = child_environment(environment, plan.proxy, plan.no_proxy)
+    try:  # from now on the folder is ours, so that an interrupted first step can be gone on with
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        _write_down(plan.folder, _done(plan.folder))
+    except OSError as error:
+        return Outcome("failed", tr("{folder} cannot be written: {why}").format(folder=plan.folder, why=error))
     total = len(plan.steps) + 1
     for number in range(plan.finished(), len(plan.steps)):
         step = plan.steps[number]
@@ -210,7 +215,7 @@ def create(
         if outcome.state != "done":
             return _explained(step, outcome)
         try:
-            _remember(plan.folder, step)
+            _write_down(plan.folder, [*_done(plan.folder), list(step.argv)])
         except OSError as error:
             return Outcome("failed", tr("{folder} cannot be written: {why}").format(folder=plan.folder, why=error))
     _tell(on_event, tr("ask geosynth how it is"), total - 1, total)
@@ -256,8 +261,7 @@ def _done(folder: Path) -> list[list[str]]:
     return found if isinstance(found, list) else []
 
 
-def _remember(folder: Path, step: Step) -> None:
-    steps = [*_done(folder), list(step.argv)]
+def _write_down(folder: Path, steps: list[list[str]]) -> None:
     temporary = folder / (_STATE + ".tmp")
     temporary.write_text(json.dumps({"steps": steps}, indent=1), encoding="utf-8")
     temporary.replace(folder / _STATE)

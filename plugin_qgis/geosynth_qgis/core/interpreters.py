@@ -65,9 +65,9 @@ def find_interpreters(minimum: tuple[int, int] = MINIMUM, exclude: Iterable[str]
 
 def probe(path: str, origin: str = "") -> Interpreter | None:
     """Start a Python and ask for its version; None when it is none, or one of 32 bits, for which there is no torch."""
-    if WINDOWS and "windowsapps" in path.lower() and not os.path.getsize(path):
-        return None  # opens the shop instead of answering
     try:
+        if WINDOWS and "windowsapps" in path.lower() and not os.path.getsize(path):
+            return None  # opens the shop instead of answering
         answer = subprocess.run(  # an argument list, no shell  # nosec B603
             [path, "-I", "-c", _QUESTION],
             stdin=subprocess.DEVNULL,

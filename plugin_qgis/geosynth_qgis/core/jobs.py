@@ -21,7 +21,7 @@ from typing import Any
 
 from .environment import child_environment, run_argv
 from .events import LAST, Event, read_events
-from .processes import WINDOWS, identity, kill_group, start_options, terminate_group
+from .processes import WINDOWS, boot, identity, kill_group, start_options, terminate_group
 from .runner import failure_words, working_folder
 from .words import tr
 
@@ -136,8 +136,11 @@ class Job:
             if self.alive():
                 kill_group(self.pid)
             return
-        # Its leader may be gone while workers are left. Another process with its number would be somebody else's.
-        if self.pid and identity(self.pid) in ("", self.born):
+        # Its leader may be gone while workers are left. Another process with its number would be somebody else's, and
+        # so would be a group of that number when the system was started again since.
+        now, booted = identity(self.pid), boot()
+        left_over = not now and booted and self.born.endswith(f"@{booted}")
+        if self.pid and self.born and (now == self.born or left_over):
             kill_group(self.pid)
 
     def stop(self, seconds: float = 1.5) -> None:
@@ -212,7 +215,7 @@ class JobStore:
         Raises:
             JobProblem: it is running.
         """
-        if job.alive():
+        if job.state() in ("starting", "running"):
             raise JobProblem(tr("{title} is running; cancel it first").format(title=job.title))
         if job.folder.parent == self.folder:
             shutil.rmtree(job.folder, ignore_errors=True)

@@ -64,7 +64,7 @@ def identity(pid: int) -> str:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             return ""
-        return "" if fields[0] in "ZX" else fields[19]
+        return "" if fields[0] in "ZX" else f"{fields[19]}@{boot()}"
     try:
         found = subprocess.run(  # a fixed program and a number  # nosec B603
             ["/bin/ps", "-o", "stat=,lstart=", "-p", str(int(pid))],
@@ -79,6 +79,14 @@ def identity(pid: int) -> str:
         return ""
     state, _, began = found.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else began.strip()
+
+
+def boot() -> str:
+    """What tells this start of the system from another; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _windows_identity(pid: int) -> str:

@@ -88,6 +88,8 @@ def _value(
     if raw is None or raw == "":
         return None
     read = _READ.get(kind, QgsProcessingAlgorithm.parameterAsString)
+    if kind == "save_vector" and exports is None:
+        return str(raw)  # to ask for the path would have QGIS wait for a layer there
     value = read(algorithm, parameters, name, context)
     if kind == "crs":
         return (value.authid() or value.toWkt()) if value.isValid() else None
@@ -183,7 +185,12 @@ def _vector_file(layer: QgsVectorLayer, context: QgsProcessingContext, exports: 
         return layer.name() + ".gpkg"
     if layer.featureCount() == 0:
         raise QgsProcessingException(tr("{layer} is empty").format(layer=layer.name()))
-    target = exports.path(layer.name())
+    try:
+        target = exports.path(layer.name())
+    except OSError as error:
+        raise QgsProcessingException(
+            tr("{layer} cannot be written to a file: {why}").format(layer=layer.name(), why=error)
+        ) from error
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName, options.fileEncoding = "GPKG", "UTF-8"
     options.layerName = Path(target).stem

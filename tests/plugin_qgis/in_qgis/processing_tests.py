@@ -153,6 +153,26 @@ def test_parameters_are_checked_in_words_before_anything_is_started(tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_checking_does_not_make_qgis_wait_for_a_layer(project, tmp_path):
+    """The dialog checks with the context that it loads results with."""
+    from qgis.core import QgsProcessingOutputLayerDefinition
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geosynth:vectorize")
+    context = QgsProcessingContext()
+    context.setProject(project)
+    output = QgsProcessingOutputLayerDefinition("TEMPORARY_OUTPUT", project)
+    parameters = {"MASKS": [str(SCENES / "scene_mask.tif")], "SIEVE": 20, "OUTPUT": output}
+    assert algorithm.checkParameterValues(parameters, context) == (True, "")
+    assert context.layersToLoadOnCompletion() == {}
+    results, fine = algorithm.run(parameters, context, Spoken())
+    assert fine and list(context.layersToLoadOnCompletion()) == [results["OUTPUT"]]
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    assert handleAlgorithmResults(algorithm, context, Spoken(), False, parameters)
+    (layer,) = project.mapLayers().values()
+    assert layer.name() == "polygons · OUTPUT" and layer.renderer().type() == "categorizedSymbol"
+
+
 def test_without_an_environment_it_says_what_to_do(monkeypatch, tmp_path):
     for path, words in (("", "no environment is chosen"), (str(tmp_path / "gone"), "not there any more")):
         monkeypatch.setenv("GEOSYNTH_PYTHON", path)
