@@ -66,7 +66,10 @@ def choose(here: Desktop, **values: object) -> None:
 
 def run(here: Desktop, button: str, seconds: float = 400, ends: str = "done") -> None:
     """Click the button of a page and wait for the end of its run."""
-    here.wait(f"(lambda b: b is not None and b.isEnabled())(widget({button!r}))", 15, f"{button} can be pressed")
+    pressable = f"(lambda b: b is not None and b.isEnabled())(widget({button!r}))"
+    here.wait(
+        pressable, 15, f"{button} can be pressed: {here.ask('dock().pages[dock().steps.currentRow()]._words.text()')}"
+    )
     here.click(button)
     here.wait("dock().view.run is not None and dock().view.busy", 10, "the run begins")
     here.wait("not dock().view.busy", seconds, "the run ends")
@@ -261,7 +264,7 @@ def assert_polygons_rendered(here: Desktop, classes: Path, screen: Screen) -> No
 
 def test_a_training_survives_qgis_and_is_found_again(desktop: Desktop, folder: Path) -> None:
     turn_to(desktop, "Generator")
-    choose(desktop, STEPS=5000, BATCH=2)
+    choose(desktop, STEPS=5000, BATCH=1, SIZE=16, CHECKPOINT_EVERY=5)
     desktop.wait("widget('geosynthRun_train').isEnabled()", 10)
     out = desktop.ask("dock().generator.output.value()")
     desktop.click("geosynthRun_train")

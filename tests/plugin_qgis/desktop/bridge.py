@@ -48,6 +48,7 @@ def cell(view, row, text=None):
 def tick(view, text):
     """The box of a row that can be ticked."""
     item = next(i for i in map(view.item, range(view.count())) if i.text() == text)
+    view.scrollToItem(item)
     box = view.visualItemRect(item)
     return _global(view.viewport(), QPoint(box.left() + 10, box.center().y()))
 
