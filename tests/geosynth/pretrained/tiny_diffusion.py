@@ -69,9 +69,9 @@ def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: 
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
             up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(12, 16, 24),
+            block_out_channels=(16, 16, 16),
             layers_per_block=1,
-            norm_num_groups=1,
+            norm_num_groups=4,
             latent_channels=4,
             sample_size=SIDE,
             scaling_factor=1.0,
@@ -202,11 +202,12 @@ def teach_autoencoder(vae: object, pictures: Tensor, steps: int) -> float:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 5e-3 * (1 - step / steps) + 1e-4
-        batch = pictures[torch.randint(len(pictures), (4,))]
+        batch = pictures[torch.randint(len(pictures), (8,))]
         spread = vae.encode(batch).latent_dist
         loss = (vae.decode(spread.mode()).sample - batch).square().mean() + 1e-3 * spread.mode().square().mean()
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
     with torch.no_grad():
         return float(1 / vae.encode(pictures[:64]).latent_dist.mode().std())
