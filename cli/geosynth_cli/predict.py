@@ -14,7 +14,9 @@ from geosynth_cli.session import session
 @click.argument("segmenter", type=click.Path())
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE…", type=click.Path())
 @out_option("Folder to write one class raster a scene into.")
-@click.option("--window", type=click.IntRange(32), default=256, show_default=True, help="Pixels a side.")
+@click.option(
+    "--window", type=click.IntRange(32), help="Pixels a side. [default: 256; with mask2former as its training tiles]"
+)
 @click.option("--overlap", type=click.IntRange(0), help="Pixels windows share. [default: a quarter of a window]")
 @click.option("--confidence", is_flag=True, help="Write the probability of the chosen class, in percent, too.")
 @click.option("--probabilities", is_flag=True, help="Write the probability of every class, a band each, too.")
@@ -49,7 +51,7 @@ def command(
     segmenter: str,
     scenes: tuple[str, ...],
     out: str,
-    window: int,
+    window: int | None,
     overlap: int | None,
     confidence: bool,
     probabilities: bool,

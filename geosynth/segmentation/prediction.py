@@ -25,6 +25,7 @@ from geosynth.scenes.identity import scene_identity
 from geosynth.scenes.source import inspect_scene
 from geosynth.segmentation.flips import FLIPS
 from geosynth.segmentation.layers import Layer
+from geosynth.segmentation.mask2former import MASK2FORMER
 from geosynth.segmentation.networks import TIMM, check_takes
 from geosynth.segmentation.pieces import (
     ScenePlan,
@@ -37,6 +38,7 @@ from geosynth.segmentation.scenefit import FittedScene, fit_scene, refuse_twins
 from geosynth.segmentation.segmenter import Segmenter, load_segmenter
 from geosynth.segmentation.windows import Windows
 
+_WINDOW, _LEAST_WINDOW = 256, 32
 _ACCELERATOR_BATCH = 16
 _ACCELERATOR_THREADS = 2
 """So that the next batch is prepared while one is computed."""
@@ -48,7 +50,7 @@ def predict_scenes(
     out: str | PathLike[str],
     events: Events,
     *,
-    window: int = 256,
+    window: int | None = None,
     overlap: int | None = None,
     confidence: bool = False,
     probabilities: bool = False,
@@ -73,7 +75,8 @@ def predict_scenes(
         scenes: rasters with the segmenter's bands, folders of them, or patterns.
         out: folder to write.
         events: progress in windows (in pieces of scenes where others compute), cancellation.
-        window: side of the windows, pixels.
+        window: side of the windows, pixels; None: 256, and for mask2former the side of the tiles it was trained on, for
+            its queries look at a whole image: at another size they see what they never saw.
         overlap: pixels two neighbouring windows share, at least; None is a quarter of a window.
         confidence: write ``confidence/<scene name>.tif``, too: the probability of the chosen class in percent.
         probabilities: write ``probabilities/<scene name>.tif``, too: that of every class, a band each.
@@ -99,9 +102,11 @@ def predict_scenes(
     """
     if flips not in FLIPS or precision not in ("auto", "32", "bf16"):
         raise ModelError(f"{flips} flips at precision {precision}", remedy="give 1, 4 or 8 flips; auto, 32 or bf16")
+    model, lineage = load_segmenter(segmenter, device), read_lineage(Path(segmenter))
+    if window is None:
+        window = max(_LEAST_WINDOW, model.spec.tile_size) if model.spec.architecture == MASK2FORMER else _WINDOW
     overlap = window // 4 if overlap is None else overlap
     Windows.over(window, window, overlap)  # refuses what makes no windows
-    model, lineage = load_segmenter(segmenter, device), read_lineage(Path(segmenter))
     if model.spec.encoder.startswith(TIMM):  # some of them are made for one size alone
         check_takes(model.network, len(model.spec.bands), window, f"give --window {model.spec.tile_size}, as its tiles")
     fitted = [fit_scene(inspect_scene(path), model.spec, resample) for path in find_files(scenes)[0]]

@@ -149,6 +149,7 @@ def test_mask2former_predicts_whole_scenes(tmp_path, monkeypatch):
     """Threads and pieces change no byte; what softmax says of its answers is what is written."""
     pytest.importorskip("transformers")
     segmenter = segmenter_with(build_network("mask2former", "tu-mobilenetv3_small_050", 2, 2, seed=1).eval())
+    segmenter = replace(segmenter, spec=replace(segmenter.spec, architecture="mask2former"))
     monkeypatch.setattr(prediction, "load_segmenter", lambda *_: segmenter)
     scene, _ = write_scene(tmp_path / "a.tif", hole=np.s_[20:60, 30:90])
     options = {"window": 64, "confidence": True, "probabilities": True}
@@ -163,6 +164,9 @@ def test_mask2former_predicts_whole_scenes(tmp_path, monkeypatch):
     known = read(tmp_path / "one/a.tif")[0] != 255
     assert (abs(shares.sum(0)[known] - 100) <= 1).all() and (shares[:, ~known] == 255).all()
     assert not known[20:60, 30:90].any() and known[:20].all()
+    # Without --window it sees what it was trained on: images of its tiles' size.
+    predict_scenes("s", [scene], tmp_path / "default", Events())
+    assert json.loads((tmp_path / "default/.geosynth/request.json").read_text())["window"] == 32
 
 
 def test_confidence_is_the_probability_in_percent(tmp_path, network):
