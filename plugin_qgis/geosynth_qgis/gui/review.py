@@ -185,6 +185,7 @@ class ReviewDialog(QDialog):
         for row in wanted[self._page * _PAGE : (self._page + 1) * _PAGE]:
             item = QListWidgetItem(row.id)
             item.setData(_ID, row.id)
+            item.setSizeHint(self.list.gridSize())  # measured before there is a picture, it would be a line of text
             item.setToolTip(f"{row.id}\n{row.review}" + (f"\nfilter: {row.filter}" if row.filter else ""))
             self.list.addItem(item)
         self._where.setText(tr("page {page} of {pages}").format(page=self._page + 1, pages=pages))
