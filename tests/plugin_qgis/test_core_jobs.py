@@ -86,6 +86,19 @@ def test_a_job_runs_to_its_end_and_says_so(store: JobStore, python: str, tmp_pat
     assert store.jobs() == [] and not job.folder.exists()
 
 
+def test_forgetting_a_job_takes_its_inputs_and_nothing_else(store: JobStore, python: str, tmp_path: Path) -> None:
+    drawn, mine = store.inputs / "a1" / "b2" / "drawn.gpkg", tmp_path / "mine.gpkg"
+    drawn.parent.mkdir(parents=True)
+    drawn.touch()
+    mine.touch()
+    (store.inputs / "other").mkdir()
+    values = {"FROM_MASKS": [f"{drawn}|layername=drawn", str(mine)], "MODEL": "base"}
+    job = store.start(python, ["train", "--steps", "1"], title="", output="", values=values)
+    wait(job, "done")
+    store.remove(store.jobs()[0])
+    assert mine.exists() and [path.name for path in store.inputs.iterdir()] == ["other"]
+
+
 def test_another_qgis_finds_it_goes_on_reading_and_cancels_it(store: JobStore, python: str, tmp_path: Path) -> None:
     """Started by a program that is gone by then."""
     code = (

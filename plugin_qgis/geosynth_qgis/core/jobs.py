@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .artefacts import inside
 from .environment import child_environment, run_argv
 from .events import LAST, Event, read_events
 from .processes import WINDOWS, boot, identity, kill_group, start_options, terminate_group
@@ -217,8 +218,24 @@ class JobStore:
         """
         if job.state() in ("starting", "running"):
             raise JobProblem(tr("{title} is running; cancel it first").format(title=job.title))
-        if job.folder.parent == self.folder:
-            shutil.rmtree(job.folder, ignore_errors=True)
+        for folder in (job.folder, *self._inputs_of(job)):
+            if self.folder in folder.parents or self.inputs in folder.parents:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def inputs(self) -> Path:
+        """Where layers that are no files are written for jobs: QGIS's own temporary folder goes with QGIS."""
+        return self.folder.parent / "inputs"
+
+    def _inputs_of(self, job: Job) -> list[Path]:
+        """The folders in ``inputs`` that were written for a job."""
+        found = []
+        for value in job.values.values():
+            for entry in value if isinstance(value, (list, tuple)) else ():
+                real = inside(str(entry).partition("|")[0], self.inputs)
+                if real is not None:
+                    found.append(self.inputs / real.relative_to(self.inputs.resolve()).parts[0])
+        return found
 
 
 def _popen(argv: Sequence[str], folder: Path, cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -272,11 +272,11 @@
       <translation type="unfinished" />
     </message>
     <message>
-      <source>{folder} holds something else; choose an empty or a new folder</source>
+      <source>{folder} cannot be written: {why}</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>{folder} cannot be written: {why}</source>
+      <source>{folder} holds something else; choose an empty or a new folder</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -182,14 +182,14 @@ def detached(name: str, parameters: Mapping[str, Any], title: str, project: QgsP
     """
     made = algorithm(name)
     context = context_of(project or QgsProject.instance())
-    # Not QGIS's temporary folder, which goes with it.
-    exports = Exports(settings.profile_folder() / "inputs" / secrets.token_hex(4))
+    store = JobStore(settings.jobs_folder())
+    exports = Exports(store.inputs / secrets.token_hex(4))
     try:
         python, arguments = made.command_line(dict(parameters), context, exports)
     except QgsProcessingException as problem:
         raise JobProblem(str(problem)) from problem
     output = str(made.values.get("OUTPUT") or made.values.get(made.command.keeps_in) or "")
-    return JobStore(settings.jobs_folder()).start(
+    return store.start(
         python, arguments, title=title, output=output, values=made.values, environment=settings.run_environment()
     )
 

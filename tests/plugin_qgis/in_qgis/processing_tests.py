@@ -26,9 +26,7 @@ from qgis.core import (
     QgsProcessingModelChildParameterSource,
     QgsProcessingModelOutput,
     QgsProcessingParameterDefinition,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterMultipleLayers,
-    QgsProcessingParameterVectorDestination,
     QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
@@ -362,16 +360,33 @@ def test_a_model_goes_from_tiles_to_polygons(project, tmp_path):
     assert context.layersToLoadOnCompletion() == {}
 
 
-def test_outputs_can_be_chained_in_the_designer():
-    """What the designer offers for a parameter are outputs of these kinds."""
-    registry = QgsApplication.processingRegistry()
-    tile, predict = (registry.algorithmById(f"geosynth:{name}") for name in ("tile", "predict"))
-    assert tile.outputDefinition("OUTPUT").type() == "outputFolder"
-    assert predict.outputDefinition("LAYERS").type() == "outputMultilayer"
+def test_the_designer_offers_outputs_for_what_comes_next():
+    from qgis.gui import QgsGui
+    from qgis.PyQt.QtWidgets import QComboBox
+
+    model = QgsProcessingModelAlgorithm("flow", "tests")
+    for name in ("tile", "generate", "segment", "predict", "vectorize", "evaluate"):
+        entry = QgsProcessingModelChildAlgorithm(f"geosynth:{name}")
+        entry.setChildId(name)
+        entry.setDescription(name)
+        model.addChildAlgorithm(entry)
+
+    def offered(child, parameter):
+        algorithm = QgsApplication.processingRegistry().algorithmById(f"geosynth:{child}")
+        widget = QgsGui.processingGuiRegistry().createModelerParameterWidget(
+            model, child, algorithm.parameterDefinition(parameter), QgsProcessingContext()
+        )
+        widget.setWidgetValue(QgsProcessingModelChildParameterSource.fromChildOutput("tile", "OUTPUT"))
+        return " ".join(box.itemText(at) for box in widget.findChildren(QComboBox) for at in range(box.count()))
+
+    for child, parameter in (("segment", "TILES"), ("evaluate", "TILES"), ("generate", "OF")):
+        assert "“Tileset folder” from algorithm “tile”" in offered(child, parameter)
+    assert "“Synthetic tileset folder” from algorithm “generate”" in offered("evaluate", "SYNTHETIC")
+    assert "“Segmenter folder” from algorithm “segment”" in offered("predict", "SEGMENTER")
+    assert "“Folder of class rasters” from algorithm “predict”" in offered("vectorize", "MASKS_FOLDER")
+    predict = QgsApplication.processingRegistry().algorithmById("geosynth:predict")
+    assert predict.outputDefinition("LAYERS").type() == "outputMultilayer"  # lists are chosen in a dialog of their own
     assert predict.outputDefinition("CLASSES").type() == "outputRaster"
-    assert isinstance(tile.parameterDefinition("OUTPUT"), QgsProcessingParameterFolderDestination)
-    polygons_out = registry.algorithmById("geosynth:vectorize").parameterDefinition("OUTPUT")
-    assert isinstance(polygons_out, QgsProcessingParameterVectorDestination)
 
 
 def test_the_program_s_own_words_come_back_when_it_fails(project, tmp_path):
