@@ -630,7 +630,14 @@ PREDICT = Command(
         _out("Folder of class rasters"),
         RERUN,
         given("--probabilities", "flag", "Write the probability of every class, too", default=False, advanced=True),
-        given("--window", "integer", "Side of a window, pixels", default=256, minimum=32, advanced=True),
+        given(
+            "--window",
+            "integer",
+            "Side of a window, pixels",
+            minimum=32,
+            advanced=True,
+            help="Default: 256; with Mask2Former that of its training tiles.",
+        ),
         given("--overlap", "integer", "Pixels that windows share", minimum=0, advanced=True),
         given(
             "--flips",

@@ -2368,6 +2368,10 @@
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Default: 256; with Mask2Former that of its training tiles.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Pixels that windows share</source>
       <translation type="unfinished" />
     </message>
