@@ -773,7 +773,7 @@ INSPECT = Command(
     "Inspect a folder or file",
     "Say what something is: tileset, generator, segmenter, report, raster or an unfinished run, and what is in it.",
     "tools",
-    (argument("PATH", "path", "Folder or file", required=True),),
+    (argument("PATH", "path", "Folder or file", required=True, words=("base",)),),
 )
 
 ENV = Command(

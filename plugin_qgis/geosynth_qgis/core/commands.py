@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .command_table import COMMANDS, RERUN_CHOICES
+from .command_table import COMMANDS
 from .environment import run_argv
-from .options import FOLDERS_IN, Command, Option
+from .options import FOLDERS_IN, LAYER_LISTS, Command, Option
 from .processes import WINDOWS
 from .words import tr
 
@@ -113,19 +113,20 @@ def _of_option(option: Option, value: Any) -> list[Problem]:
 
 
 def _complaint(option: Option, value: Any) -> str:
-    kind = option.kind
-    if kind in FOLDERS_IN and str(value) not in option.words and not os.path.isdir(str(value)):
-        return tr("{path} is no folder").format(path=value)
-    if kind in ("file", "path") and not os.path.exists(str(value)):
-        return tr("{path} is not there").format(path=value)
-    if kind in ("choice", "rerun") and str(value) not in (option.choices or RERUN_CHOICES):
-        return tr("{value} is none of {choices}").format(value=value, choices=", ".join(option.choices))
-    if kind in ("rasters", "layers"):
-        gone = [path for path in listed(value) if os.path.isabs(path) and not os.path.exists(path.partition("|")[0])]
-        return tr("{path} is not there").format(path=gone[0]) if gone else ""
+    kind, text = option.kind, str(value)
+    if text in option.words:
+        return ""
+    if kind in FOLDERS_IN and not os.path.isdir(text):
+        return tr("{path} is no folder").format(path=text)
+    if kind in ("choice", "rerun") and text not in option.choices:
+        return tr("{value} is none of {choices}").format(value=text, choices=", ".join(option.choices))
     if kind in ("integer", "number"):
         return _out_of_bounds(option, value)
-    return ""
+    files = [text] if kind in ("file", "path") else []
+    if kind in LAYER_LISTS:  # those that are no absolute paths may be patterns, or anything else that GDAL opens
+        files = [path.partition("|")[0] for path in listed(value) if os.path.isabs(path)]
+    gone = [path for path in files if not os.path.exists(path)]
+    return tr("{path} is not there").format(path=gone[0]) if gone else ""
 
 
 def _out_of_bounds(option: Option, value: Any) -> str:

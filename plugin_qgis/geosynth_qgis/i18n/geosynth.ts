@@ -100,11 +100,11 @@
       <translation type="unfinished" />
     </message>
     <message>
-      <source>{path} is not there</source>
+      <source>{value} is none of {choices}</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>{value} is none of {choices}</source>
+      <source>{path} is not there</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1569,6 +1569,10 @@
     </message>
     <message>
       <source>The same tileset</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>choose a folder for the result: a temporary one goes when QGIS is closed</source>
       <translation type="unfinished" />
     </message>
     <message>

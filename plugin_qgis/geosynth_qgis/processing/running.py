@@ -189,6 +189,8 @@ def detached(name: str, parameters: Mapping[str, Any], title: str, project: QgsP
     except QgsProcessingException as problem:
         raise JobProblem(str(problem)) from problem
     output = str(made.values.get("OUTPUT") or made.values.get(made.command.keeps_in) or "")
+    if QgsProcessingUtils.tempFolder() in output:
+        raise JobProblem(tr("choose a folder for the result: a temporary one goes when QGIS is closed"))
     return store.start(
         python, arguments, title=title, output=output, values=made.values, environment=settings.run_environment()
     )

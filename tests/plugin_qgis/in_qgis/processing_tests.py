@@ -476,6 +476,8 @@ def test_a_detached_job_keeps_what_was_drawn(fake, project, tmp_path):
     assert str(tmp_path / "profile") in path and QgsVectorLayer(path, "x", "ogr").featureCount() == 1
     wait_for(lambda: job.state() == "done")
     assert job.output == str(tmp_path / "o") and "made" in job.message()
+    with pytest.raises(JobProblem, match="temporary"):
+        detached("train", {"TILES": str(TILES), "OUTPUT": "TEMPORARY_OUTPUT"}, "", project)
     with pytest.raises(JobProblem, match="how many pairs"):
         detached("generate", {"MODEL": "base", "OUTPUT": str(tmp_path / "o")}, "", project)
 
