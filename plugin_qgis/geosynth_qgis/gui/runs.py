@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsProject
+from qgis.core import QgsProcessingOutputLayerDefinition, QgsProject
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
+from ..core.commands import COMMANDS
 from ..core.jobs import Job
 from ..processing.running import RunningAlgorithm, load_job_results
 
@@ -59,7 +60,12 @@ class AttachedRun(Run):
         self._running.finished.connect(self._finished)
 
     def start(self) -> None:
-        self._running.start(self.command, self.parameters, QgsProject.instance())
+        parameters, project = dict(self.parameters), QgsProject.instance()
+        destination = COMMANDS[self.command].destination
+        if destination is not None and destination.kind == "save_vector":
+            # As the toolbox says that the layer is wanted in the project; a path alone is only written.
+            parameters["OUTPUT"] = QgsProcessingOutputLayerDefinition(str(parameters["OUTPUT"]), project)
+        self._running.start(self.command, parameters, project)
 
     def cancel(self) -> None:
         self._running.cancel()

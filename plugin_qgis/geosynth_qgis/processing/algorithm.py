@@ -166,6 +166,10 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         folder = self._values.get(self._command.keeps_in or "OUTPUT")
         if folder:
             results["OUTPUT"] = folder
+        destination = self._command.destination
+        if destination is not None and destination.kind == "save_vector":
+            # Asked for in this thread's context: what that of prepareAlgorithm was told to load is forgotten by QGIS.
+            self.parameterAsOutputLayer(parameters, destination.name, context)
         made = results_of(self._command, self._values)
         for result in made:
             if result.key == "LAYERS":
