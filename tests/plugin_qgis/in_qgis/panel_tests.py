@@ -333,6 +333,40 @@ def test_a_drawing_too_large_for_the_generator_is_refused_in_words(dock, project
 # -- looking at what was made
 
 
+def test_polygons_are_loaded_styled_and_named(dock, project, monkeypatch, tmp_path):
+    import shutil
+
+    from panel_fixtures import PYTHON, SCENES
+
+    monkeypatch.setenv("GEOSYNTH_PYTHON", PYTHON)
+    (tmp_path / "classes").mkdir()
+    for path in SCENES.glob("scene_mask.*"):
+        shutil.copy(path, tmp_path / "classes")
+    values = {"MASKS_FOLDER": str(tmp_path / "classes"), "OUTPUT": str(tmp_path / "classes.gpkg")}
+    dock.run("vectorize", values, "Polygons")
+    wait_for(lambda: not dock.view.busy, 90)
+    assert dock.view.run.state == "done", dock.view._message.text()
+    (layer,) = project.mapLayersByName("polygons · classes")
+    assert layer.renderer().type() == "categorizedSymbol" and layer.featureCount() > 10
+    assert project.layerTreeRoot().children()[0].name() == "geosynth"
+
+
+def test_a_tileset_without_a_place_on_earth_is_drawn_as_it_is(dock, project, tmp_path):
+    import shutil
+
+    tiles = tmp_path / "plain"
+    shutil.copytree(TILES, tiles)
+    local = 'LOCAL_CS["Unknown engineering CRS",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    for name in ("images", "masks"):
+        vrt = tiles / f"{name}.vrt"
+        text = vrt.read_text()
+        begin, end = text.index("<SRS"), text.index("</SRS>")
+        vrt.write_text(text[:begin] + "<SRS>" + local.replace('"', "&quot;") + text[end:])
+    dock.load(str(tiles))
+    layers = [layer for layer in project.mapLayers().values() if layer.name().startswith(("images", "masks"))]
+    assert len(layers) == 2 and not any(layer.crs().isValid() for layer in layers)
+
+
 def test_verdicts_are_given_on_the_sheet_and_written_by_the_command(dock, monkeypatch, tmp_path):
     import shutil
 
