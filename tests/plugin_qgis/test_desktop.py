@@ -213,7 +213,7 @@ def test_from_a_scene_to_polygons(desktop: Desktop, folder: Path) -> None:
     run(desktop, "geosynthRun_tile")
     turn_to(desktop, "Generator")
     assert desktop.ask("dock().generator.values()['TILES']") == str(work / "tiles")
-    choose(desktop, STEPS=2, BATCH=2, SAMPLES_EVERY=2)
+    choose(desktop, STEPS=2, BATCH=2, SAMPLES_EVERY=2, THREADS=1)
     run(desktop, "geosynthRun_train")
     assert desktop.ask("dock().view.run.detached")
     assert desktop.ask("str(dock().view._picture.path)").endswith(".png"), "no picture of samples is shown"
@@ -226,7 +226,7 @@ def test_from_a_scene_to_polygons(desktop: Desktop, folder: Path) -> None:
     run(desktop, "geosynthRun_generate")
     turn_to(desktop, "Segment")
     assert desktop.ask("dock().segment.values()['SYNTHETIC']") == out
-    choose(desktop, STEPS=4, BATCH=2)
+    choose(desktop, STEPS=4, BATCH=2, THREADS=1)
     run(desktop, "geosynthRun_segment")
     turn_to(desktop, "Predict")
     desktop.click(desktop.ask("tick(dock().predict.field('SCENES')._list, 'next')"))
@@ -264,7 +264,7 @@ def assert_polygons_rendered(here: Desktop, classes: Path, screen: Screen) -> No
 
 def test_a_training_survives_qgis_and_is_found_again(desktop: Desktop, folder: Path) -> None:
     turn_to(desktop, "Generator")
-    choose(desktop, STEPS=5000, BATCH=1, SIZE=16, CHECKPOINT_EVERY=5)
+    choose(desktop, STEPS=5000, BATCH=1, SIZE=16, CHECKPOINT_EVERY=5, THREADS=1)
     desktop.wait("widget('geosynthRun_train').isEnabled()", 10)
     out = desktop.ask("dock().generator.output.value()")
     desktop.click("geosynthRun_train")

@@ -44,7 +44,7 @@ def test_the_provider_in_qgis(scenes: Path, shared_world_tileset: Path, tmp_path
         check=False,
         env=environment,
         cwd=tmp_path,
-        timeout=500,
+        timeout=900,
     )
     assert result.returncode == 0, (result.stdout + result.stderr)[-8000:]
     assert "skipped" not in result.stdout.splitlines()[-1], result.stdout
@@ -67,7 +67,7 @@ def qgis_process(tmp_path: Path) -> Any:
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(program), *arguments], capture_output=True, text=True, check=False, env=environment, timeout=200
+            [str(program), *arguments], capture_output=True, text=True, check=False, env=environment, timeout=400
         )
 
     enabled = call("plugins", "enable", "geosynth_qgis")

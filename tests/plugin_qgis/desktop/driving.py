@@ -69,7 +69,7 @@ class Desktop:
             "QGIS_PLUGINPATH": str(PLUGINS),
             "GEOSYNTH_DESKTOP": str(self._exchange),
             "GEOSYNTH_PYTHON": str(python),
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
             "LIBGL_ALWAYS_SOFTWARE": "1",
         }
         self._log = (folder / "qgis.log").open("ab")

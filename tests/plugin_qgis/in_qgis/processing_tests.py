@@ -1,6 +1,7 @@
 """The provider in QGIS: parameters of every algorithm, a model, cancelling, what is loaded. Runs in QGIS's Python."""
 
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -247,7 +248,8 @@ def test_a_command_is_copied_with_files_and_without_options_of_the_run(project):
     raster = QgsRasterLayer(str(SCENES / "scene.tif"), "my scene")
     project.addMapLayer(raster)
     text = command_line_text("tile", {"SCENES": [raster.id()], "OUTPUT": "/o", "SIZE": 64})
-    assert f"-m geosynth_cli tile --size 64 --out /o --resume {SCENES / 'scene.tif'}" in text
+    scene = shlex.quote(str(SCENES / "scene.tif"))
+    assert f"-m geosynth_cli tile --size 64 --out /o --resume {scene}" in text
     assert "--progress" not in text and text.startswith(PYTHON)
 
 

@@ -33,6 +33,7 @@ class GeneratorPage(Page):
         tip = tr("What a sudden end costs at most. Cancel writes a checkpoint of its own.")
         self.add("CHECKPOINT_EVERY", tr("Checkpoint every"), every, tip, more=True).setSuffix(tr(" steps"))
         self.add("DEVICE", tr("Device"), choice((None, "auto"), ("cpu", "cpu"), ("cuda", "cuda")), more=True)
+        self.add("THREADS", tr("CPU threads"), number(None, 1, 1024, tr("all cores")), more=True)
         self.add("SEED", tr("Seed"), number(0, 0, 2**31 - 1), more=True)
 
     def problems(self) -> list[str]:

@@ -34,6 +34,7 @@ class SegmentPage(Page):
         self.add("BATCH", tr("Tiles a step"), number(16, 1, 4096), more=True)
         self.add("PATIENCE", tr("Patience"), number(None, 1, 1000, tr("all steps are done")), more=True)
         self.add("DEVICE", tr("Device"), choice((None, "auto"), ("cpu", "cpu"), ("cuda", "cuda")), more=True)
+        self.add("THREADS", tr("CPU threads"), number(None, 1, 1024, tr("all cores")), more=True)
         self.add("SEED", tr("Seed"), number(0, 0, 2**31 - 1), more=True)
 
     def values(self) -> dict[str, Any]:
