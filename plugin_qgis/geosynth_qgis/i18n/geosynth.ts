@@ -916,6 +916,10 @@
       <translation type="unfinished" />
     </message>
     <message>
+      <source>CPU threads</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>from scratch</source>
       <translation type="unfinished" />
     </message>
@@ -929,6 +933,10 @@
     </message>
     <message>
       <source>all steps are done</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>all cores</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1933,10 +1941,6 @@
     </message>
     <message>
       <source>auto takes a GPU when there is one.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>CPU threads</source>
       <translation type="unfinished" />
     </message>
     <message>
