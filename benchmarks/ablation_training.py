@@ -11,13 +11,11 @@ import torch
 from ablation_data import SIDE
 from numpy.typing import NDArray
 
-from geosynth.diffusion.bestline import Guess
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import save_generator
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.process import RECIPES
-from geosynth.diffusion.starting import GUESSES
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.events import Events
 from geosynth.fitting import fit
@@ -64,7 +62,7 @@ class Run:
     recipe: str = "flow"
     seed: int = 0
     bits: float = 1.0
-    guesses: tuple[Guess, Guess] = GUESSES
+    shortcut: bool = True
     steps: int = STEPS
     labels: float = 1.0
     unlabelled: bool = False
@@ -77,9 +75,7 @@ class Run:
         planned = DUBAI_STEPS if self.data == "dubai" else NETWORKS.get(self.network, STEPS)
         steps = "" if self.steps == planned else f"-n{self.steps}"
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
-        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + (
-            "" if self.guesses == GUESSES else f"-{self.guesses[0]}+{self.guesses[1]}"
-        )
+        bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("" if self.shortcut else "-plain")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
         rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
         return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}{rate}-s{self.seed}"
@@ -116,7 +112,6 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
     values = Normalisation.of(tileset.statistics)
     scale = BandScale(*(tuple(getattr(b, n) for b in tileset.statistics) for n in ("mean", "std", "min", "max")))
     torch.manual_seed(mix_seed("weights", run.seed))
-    image_guess, mask_guess = run.guesses if recipe.process.betas is None else ("none", "none")
     network = Denoiser(
         image_channels=len(spec.bands),
         mask_channels=bit_count(len(spec.legend)),
@@ -127,8 +122,7 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
         layers=1,
         two_levels=recipe.two_levels,
         bit_size=run.bits,
-        image_guess=image_guess,
-        mask_guess=mask_guess,
+        shortcut=run.shortcut and recipe.process.betas is None,
     )
     plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe, learning_rate=run.rate)
     pairs = Unlabelled(TilesetDataset(known, values), keeps)

@@ -21,7 +21,6 @@ from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.process import RECIPES
-from geosynth.diffusion.starting import GUESSES
 from geosynth.diffusion.training import DiffusionTask, Plan
 from geosynth.legend import load_legend
 from geosynth.lineage import Lineage
@@ -86,8 +85,7 @@ def main() -> None:
         mask_channels=bit_count(len(CLASSES)),
         sample_size=plan.size,
         bit_size=RECIPES[plan.recipe].bit_size,
-        image_guess=GUESSES[0],
-        mask_guess=GUESSES[1],
+        shortcut=True,
     )
     task = DiffusionTask(network, train, held_out, scale_of(train), len(CLASSES), plan, means=means_of(device))
     train_and_save(

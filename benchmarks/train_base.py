@@ -32,7 +32,6 @@ from geosynth.diffusion.loading import StepBatches, step_loader
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import mean_errors
 from geosynth.diffusion.process import RECIPES
-from geosynth.diffusion.starting import GUESSES
 from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.grid import Grid, engineering_crs
 from geosynth.legend import UNKNOWN, Legend, ignored_values, load_legend
@@ -259,8 +258,7 @@ def main() -> None:
             sample_size=plan.size,
             dropout=dropout,
             bit_size=RECIPES[plan.recipe].bit_size,
-            image_guess=GUESSES[0],
-            mask_guess=GUESSES[1],
+            shortcut=True,
         )
         return DiffusionTask(network, train, held_out, scale, len(LEGEND), plan, labelled, means, held_out_labelled)
 

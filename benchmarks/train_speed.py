@@ -32,7 +32,6 @@ from geosynth.diffusion.batches import Batch
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.progress import Progress
-from geosynth.diffusion.starting import GUESSES
 from geosynth.diffusion.training import DiffusionTask, Means, Plan
 from geosynth.events import Events
 from geosynth.fitting import fit
@@ -94,9 +93,7 @@ class Ticks(Callback):
 
 def network(size: int) -> Denoiser:
     torch.manual_seed(0)
-    return Denoiser(
-        image_channels=BANDS, mask_channels=BITS, sample_size=size, image_guess=GUESSES[0], mask_guess=GUESSES[1]
-    )
+    return Denoiser(image_channels=BANDS, mask_channels=BITS, sample_size=size, shortcut=True)
 
 
 def task_of(args: argparse.Namespace, device: str) -> DiffusionTask:

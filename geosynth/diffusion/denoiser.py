@@ -17,7 +17,7 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from geosynth.diffusion.bestline import NOTHING, BestLine, Guess, PatchLine, SpectrumLine
+from geosynth.diffusion.bestline import BestLine, moments_of
 
 LEVEL_SCALE = 1000.0
 """The U-Net's sinusoidal embedding expects levels on the scale of diffusion timesteps."""
@@ -42,8 +42,8 @@ class Denoiser(ModelMixin, ConfigMixin):
         dropout: dropout rate inside the residual blocks.
         two_levels: whether the mask has a noise level of its own.
         bit_size: absolute value of the mask's analog bits.
-        image_guess, mask_guess: which best linear guess of the side (see ``BestLine``) the U-Net only corrects, for
-            networks that tell the direction of rectified flow. Noise then need not be carried through it.
+        shortcut: whether the U-Net only corrects the best linear guess (see ``BestLine``), for networks that tell the
+            direction of rectified flow. Noise then need not be carried through it.
     """
 
     @register_to_config
@@ -60,8 +60,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         dropout: float = 0.0,
         two_levels: bool = True,
         bit_size: float = 1.0,
-        image_guess: Guess = "none",
-        mask_guess: Guess = "none",
+        shortcut: bool = False,
     ) -> None:
         super().__init__()
         folded = (image_channels + mask_channels) * patch * patch
@@ -70,7 +69,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.patch = patch
         self.two_levels = two_levels
         self.bit_size = bit_size
-        self.guesses = (image_guess, mask_guess)
+        self.shortcut = shortcut
         self.multiple = patch * 2 ** (len(widths) - 1)
         self.unet = UNet2DModel(
             sample_size=sample_size // patch,
@@ -85,13 +84,11 @@ class Denoiser(ModelMixin, ConfigMixin):
             class_embed_type="timestep" if two_levels else None,
             dropout=dropout,
         )
-        self.image_line = _line(image_guess, image_channels, IMAGE_POWER, patch, sample_size)
-        self.mask_line = _line(mask_guess, mask_channels, bit_size**2, patch, sample_size)
-        for line, part in ((self.image_line, slice(0, image_channels)), (self.mask_line, slice(image_channels, None))):
-            if line is not None:  # the guess is the first answer
-                rows = slice(*(None if edge is None else edge * patch * patch for edge in (part.start, part.stop)))
-                torch.nn.init.zeros_(self.unet.conv_out.weight[rows])
-                torch.nn.init.zeros_(self.unet.conv_out.bias[rows])
+        if shortcut:
+            self.image_line = BestLine(image_channels * patch * patch, IMAGE_POWER)
+            self.mask_line = BestLine(mask_channels * patch * patch, bit_size**2)
+            torch.nn.init.zeros_(self.unet.conv_out.weight)
+            torch.nn.init.zeros_(self.unet.conv_out.bias)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -101,22 +98,25 @@ class Denoiser(ModelMixin, ConfigMixin):
         """
         return {name: value for name, value in self.config.items() if not name.startswith("_")}
 
-    def fit_guesses(self, pairs: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
-        """Learn how values go together, from clean data; what is not known does not count.
+    def fit_shortcut(self, pairs: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
+        """Learn how values of patches go together, from clean data; patches that are not wholly known do not count.
 
         Args:
             pairs: image as network values (bands, H, W), valid (H, W), bits (bits, H, W) and known (H, W) of each.
         """
         lines = (self.image_line, self.mask_line)
-        found: list[tuple[Tensor, Tensor] | None] = [None, None]
+        sums = [torch.zeros_like(line.basis, dtype=torch.float64, device="cpu") for line in lines]
+        counts = [0, 0]
         for image, valid, bits, known in pairs:
-            for side, (line, values, there) in enumerate(zip(lines, (image, bits), (valid, known), strict=True)):
-                if line is not None:
-                    before, more = found[side], line.moments(values, there)
-                    found[side] = more if before is None else (before[0] + more[0], before[1] + more[1])
-        for line, moments in zip(lines, found, strict=True):
-            if line is not None and moments is not None:
-                line.fit(*moments)
+            for side, (values, there) in enumerate(((image, valid), (bits, known))):
+                height, width = (size // self.patch * self.patch for size in there.shape)
+                folded = F.pixel_unshuffle(values[:, :height, :width], self.patch).flatten(1).T
+                whole = F.pixel_unshuffle(there[None, :height, :width], self.patch).flatten(1).all(dim=0)
+                sums[side] += moments_of(folded[whole])
+                counts[side] += int(whole.sum())
+        for line, total, count in zip(lines, sums, counts, strict=True):
+            if count:
+                line.fit(total / count)
 
     def forward(self, sample: Tensor, image_level: Tensor, mask_level: Tensor) -> Tensor:
         """What the process asks for, of the whole stack.
@@ -132,26 +132,13 @@ class Denoiser(ModelMixin, ConfigMixin):
         folded = F.pixel_unshuffle(sample, self.patch)
         second = mask_level * LEVEL_SCALE if self.two_levels else None
         out: Any = self.unet(folded, image_level * LEVEL_SCALE, class_labels=second).sample
-        answer = F.pixel_shuffle(out, self.patch).float()
-        if self.guesses == NOTHING:
-            return answer
-        sides = [self.image_channels, self.mask_channels]
-        parts = zip(
-            (self.image_line, self.mask_line),
-            torch.split(sample, sides, dim=1),
-            torch.split(answer, sides, dim=1),
-            (image_level, mask_level),
-            strict=True,
-        )
-        return torch.cat(
-            [added if line is None else line(noisy, added, level) for line, noisy, added, level in parts], dim=1
-        )
-
-
-def _line(guess: Guess, channels: int, power: float, patch: int, size: int) -> BestLine | None:
-    if guess == "patch":
-        return PatchLine(channels, power, patch)
-    return SpectrumLine(channels, power, size) if guess == "spectrum" else None
+        if self.shortcut:
+            sides = [line.basis.shape[0] for line in (self.image_line, self.mask_line)]
+            (image, mask), (image_out, mask_out) = torch.split(folded, sides, 1), torch.split(out, sides, 1)
+            out = torch.cat(
+                [self.image_line(image, image_out, image_level), self.mask_line(mask, mask_out, mask_level)], dim=1
+            )
+        return F.pixel_shuffle(out, self.patch).float()
 
 
 def _norm_groups(widths: tuple[int, ...]) -> int:

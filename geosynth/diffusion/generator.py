@@ -20,7 +20,6 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
 from geosynth.descriptions import DESCRIPTIONS, STABLE_DIFFUSION, description_hash, misfit
-from geosynth.diffusion.bestline import Guess
 from geosynth.diffusion.card import model_card
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
@@ -180,7 +179,7 @@ def save_generator(
     network = Denoiser(**denoiser.settings)
     network.load_state_dict(denoiser.state_dict())
     if half:
-        network.unet.half()  # the guesses' directions are few, and want to be at right angles
+        network.unet.half()  # the shortcut's directions are few, and want to be at right angles
     PairPipeline(network, process.scheduler()).save_pretrained(scratch, safe_serialization=True)
     hashes = {}
     for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
@@ -207,28 +206,24 @@ def save_generator(
 
 
 _LINES = ("image_line.", "mask_line.")
-"""Of the best linear guesses: they are learnt from the new data when training begins."""
+"""Of the shortcut: they are learnt from the new data when training begins."""
 
 
-def adapt(
-    source: Generator, spec: TileSpec, sample_size: int, *, guesses: tuple[Guess, Guess] | None = None
-) -> Denoiser:
+def adapt(source: Generator, spec: TileSpec, sample_size: int, *, shortcut: bool | None = None) -> Denoiser:
     """A network for other bands and classes that starts from a trained one.
 
     Everything between the first and the last layer is kept. In those two, a band takes the weights of the band of the
     same name, else (with as many bands) of the same position, else it starts anew: bands with equal weights would look
     alike to the network, which could then not tell the noise of one from that of another. Mask bits keep theirs only
-    when the legend is the same, because a bit means something else in another legend, and start anew otherwise. With
-    other ``guesses`` of image and mask (see ``Denoiser``) than the old network's, all of the last layer starts anew.
+    when the legend is the same, because a bit means something else in another legend, and start anew otherwise. With a
+    ``shortcut`` (see ``Denoiser``) that the old network has not, or without its own, all of the last layer starts anew.
     """
     old = source.pipeline.denoiser
-    image_guess, mask_guess = guesses or old.guesses
     config = old.settings | {
         "image_channels": len(spec.bands),
         "mask_channels": bit_count(len(spec.legend)),
         "sample_size": sample_size,
-        "image_guess": image_guess,
-        "mask_guess": mask_guess,
+        "shortcut": old.shortcut if shortcut is None else shortcut,
     }
     new: Denoiser = Denoiser(**config)
     weights, fresh = old.state_dict(), new.state_dict()
@@ -239,7 +234,7 @@ def adapt(
     fresh["unet.conv_in.bias"].copy_(weights["unet.conv_in.bias"])
     same_legend = spec.legend.names == source.spec.legend.names
     for name, axis in edges.items():
-        if new.guesses != old.guesses and name.startswith("unet.conv_out"):
+        if new.shortcut != old.shortcut and name.startswith("unet.conv_out"):
             continue
         before = _by_channel(weights[name], axis, old.patch)
         after = _by_channel(fresh[name], axis, old.patch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from geosynth.diffusion.bestline import NOTHING, Guess
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import Generator, adapt
@@ -14,11 +13,8 @@ from geosynth.noise import mix_seed
 from geosynth.tileset import Tileset
 
 MANY_BANDS = 8
-"""From so many bands on a network that corrected nothing corrects the best linear guesses when it is trained on: the
-noise of all folded channels would otherwise fill most of its first level. With fewer it keeps what it knows."""
-
-GUESSES: tuple[Guess, Guess] = ("spectrum", "patch")
-"""Best linear guesses of image and mask that networks of recipe flow correct (benchmarks/ablation.py guess)."""
+"""From so many bands on a network that had no shortcut gets one when it is trained on: the noise of all folded channels
+would otherwise fill most of its first level. With fewer it keeps what it knows."""
 
 
 def recipe_to_train(asked: str | None, start: Generator | None, folder: str | None) -> str:
@@ -61,9 +57,9 @@ def network_to_train(
     how = RECIPES[recipe]
     straight = how.process.betas is None
     if start is not None:
-        own = start.pipeline.denoiser.guesses
-        new = straight and own == NOTHING and len(spec.bands) >= MANY_BANDS
-        network = adapt(start, spec, size, guesses=GUESSES if new else own)
+        network = adapt(
+            start, spec, size, shortcut=start.pipeline.denoiser.shortcut or (straight and len(spec.bands) >= MANY_BANDS)
+        )
     else:
         network = Denoiser(
             image_channels=len(spec.bands),
@@ -73,8 +69,7 @@ def network_to_train(
             patch=2 if size <= 96 else 4,
             two_levels=how.two_levels,
             bit_size=how.bit_size,
-            image_guess=GUESSES[0] if straight else "none",
-            mask_guess=GUESSES[1] if straight else "none",
+            shortcut=straight,
         )
     if size % network.multiple:
         raise TilesetError(

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from geosynth.diffusion.batches import Batch, Drawing, Pairs
-from geosynth.diffusion.bestline import NOTHING
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.loading import StepBatches, step_loader
@@ -33,7 +32,7 @@ EMA_LIMIT = 0.9995
 DECAY_SHARE = 0.3
 """The last share of the steps, in which the learning rate falls."""
 
-GUESS_TILES = 512
+SHORTCUT_TILES = 512
 """Tiles from which is learnt how values of a patch go together, at most."""
 
 HELD_OUT_TILES = 64
@@ -126,8 +125,8 @@ class DiffusionTask(LightningModule):
         super().__init__()
         self.means = means or Means()
         self.denoiser = denoiser
-        if denoiser.guesses != NOTHING:
-            denoiser.fit_guesses(_clean(train, scale, classes, denoiser.bit_size))
+        if denoiser.shortcut:
+            denoiser.fit_shortcut(_clean(train, scale, classes, denoiser.bit_size))
         self.average = copy.deepcopy(denoiser).requires_grad_(False).eval()
         if self.means.channels_last:
             self.to(memory_format=torch.channels_last)
@@ -242,8 +241,8 @@ def _share_of_pixels(mine: Tensor) -> Tensor:
 def _clean(
     pairs: Pairs, scale: BandScale, classes: int, bit_size: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Up to ``GUESS_TILES`` pairs, evenly spread, as ``Denoiser.fit_guesses`` takes them."""
-    count = min(len(pairs), GUESS_TILES)
+    """Up to ``SHORTCUT_TILES`` pairs, evenly spread, as ``Denoiser.fit_shortcut`` takes them."""
+    count = min(len(pairs), SHORTCUT_TILES)
     for position in range(count):
         image, valid, mask = (torch.from_numpy(np.array(part)) for part in pairs.raw(position * len(pairs) // count))
         valid = valid.expand(mask.shape)

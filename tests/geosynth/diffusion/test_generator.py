@@ -50,6 +50,8 @@ def test_it_reloads_in_a_fresh_process_to_the_same_answer(shared_generator: Path
 def test_the_folder_is_a_diffusers_folder(shared_generator: Path) -> None:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
+    from geosynth.diffusion.denoiser import Denoiser
+
     Denoiser.from_pretrained(shared_generator / "denoiser", low_cpu_mem_usage=False)
     FlowMatchEulerDiscreteScheduler.from_pretrained(shared_generator / "scheduler")
     assert json.loads((shared_generator / "model_index.json").read_text())["_class_name"] == "PairPipeline"
@@ -117,16 +119,16 @@ def test_adapting_to_other_bands_and_classes(shared_generator: Path) -> None:
         assert network(torch.randn(1, 6, 48, 48), torch.ones(1), torch.ones(1)).shape == (1, 6, 48, 48)
 
 
-def test_adapting_to_other_guesses_starts_the_last_layer_anew(shared_generator: Path) -> None:
+def test_adapting_to_a_shortcut_starts_the_last_layer_anew(shared_generator: Path) -> None:
     source = load_generator(shared_generator)
-    network = adapt(source, source.spec, 32, guesses=("spectrum", "spectrum"))
+    plain = Denoiser(**source.pipeline.denoiser.settings | {"shortcut": False})
+    source.pipeline.register_modules(denoiser=plain)
+    network = adapt(source, source.spec, 32, shortcut=True)
     old, new = source.pipeline.denoiser.state_dict(), network.state_dict()
-    assert network.guesses == ("spectrum", "spectrum") != source.pipeline.denoiser.guesses
+    assert network.shortcut
     assert not new["unet.conv_out.weight"].any()
     assert torch.equal(new["unet.conv_in.weight"], old["unet.conv_in.weight"])
-    same = adapt(source, source.spec, 32)
-    assert same.guesses == source.pipeline.denoiser.guesses
-    assert torch.equal(same.state_dict()["unet.conv_out.weight"], old["unet.conv_out.weight"])
+    assert not adapt(source, source.spec, 32).shortcut
 
 
 def test_no_band_of_the_old_network_serves_two_of_the_new(shared_generator: Path) -> None:

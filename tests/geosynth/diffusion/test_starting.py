@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from geosynth.diffusion.bestline import NOTHING
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import load_generator
-from geosynth.diffusion.starting import GUESSES, MANY_BANDS, network_to_train, recipe_to_train
+from geosynth.diffusion.starting import MANY_BANDS, network_to_train, recipe_to_train
 from geosynth.errors import ModelError, TilesetError
 from geosynth.rasters import Band
 from geosynth.tileset import Tileset
@@ -21,23 +20,23 @@ def with_bands(tileset: Tileset, count: int) -> Tileset:
     return tileset
 
 
-def test_a_straight_line_gets_guesses_to_correct(shared_world_tileset: Path, shared_generator: Path) -> None:
+def test_a_straight_line_gets_a_shortcut(shared_world_tileset: Path, shared_generator: Path) -> None:
     without = load_generator(shared_generator)
-    settings = without.pipeline.denoiser.settings | {"image_guess": "none", "mask_guess": "none"}
+    settings = without.pipeline.denoiser.settings | {"shortcut": False}
     without.pipeline.register_modules(denoiser=Denoiser(**settings))
     for bands, start, expected in (
-        (3, None, GUESSES),
-        (MANY_BANDS, None, GUESSES),
-        (3, load_generator(shared_generator), load_generator(shared_generator).pipeline.denoiser.guesses),
-        (3, without, NOTHING),  # it keeps what it knows
-        (MANY_BANDS, without, GUESSES),
+        (3, None, True),
+        (MANY_BANDS, None, True),
+        (3, load_generator(shared_generator), True),
+        (3, without, False),  # it keeps what it knows
+        (MANY_BANDS, without, True),
     ):
         tileset = with_bands(Tileset(shared_world_tileset), bands)
         network = network_to_train(tileset, start, "flow", size=32, dropout=None, seed=0)
-        assert network.guesses == expected
+        assert network.shortcut == expected
         with torch.no_grad():
             assert network(torch.randn(1, bands + 3, 32, 32), torch.ones(1), torch.ones(1)).shape[1] == bands + 3
-    assert network_to_train(tileset, None, "satsynth", size=32, dropout=None, seed=0).guesses == NOTHING
+    assert not network_to_train(tileset, None, "satsynth", size=32, dropout=None, seed=0).shortcut
 
 
 def test_weights_are_a_function_of_the_seed(shared_world_tileset: Path) -> None:
