@@ -33,7 +33,7 @@ FIVE = GenerateRequest(5, steps=2, block=2)
 
 @pytest.fixture(scope="module")
 def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("untaught") / "sd", steps=0, prediction="v_prediction")
+    return build(tmp_path_factory.mktemp("untaught") / "sd", steps=0, prediction="epsilon")
 
 
 @pytest.fixture(scope="module")

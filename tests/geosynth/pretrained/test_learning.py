@@ -24,9 +24,10 @@ SIX = GenerateRequest(6, steps=8, block=6, guidance=1.0)
 
 def test_held_out_losses_fall(painter: Path, told: list[tuple[str, int, float]]) -> None:
     training = json.loads((painter / "geosynth.json").read_text())["training"]
-    for part in ("label", "image"):
+    # A LoRA moves few weights of a model that has never seen labels; the ControlNet starts from one that knows images.
+    for part, share in (("label", 0.96), ("image", 0.5)):
         losses = [value for name, _, value in told if name == f"val_loss_{part}"]
-        assert losses[-1] < 0.9 * losses[0]
+        assert losses[-1] < share * losses[0]
         assert training[f"val_loss_{part}"] == losses[-1]
 
 
@@ -43,6 +44,8 @@ def test_weights_change_and_are_read_back_as_they_were(painter: Path) -> None:
     }
     assert present.keys() == lora.keys()
     assert all(present[name].equal(value) for name, value in lora.items())
+    layers = [layer for layer in networks.base.unet.modules() if isinstance(getattr(layer, "scaling", None), dict)]
+    assert {weight for layer in layers for weight in layer.scaling.values()} == {1.0}  # as it was trained
     saved = load_file(painter / CONTROLNET / "diffusion_pytorch_model.safetensors")
     assert all(networks.controlnet.state_dict()[name].equal(value) for name, value in saved.items())
     start = load_base(base).unet.state_dict()
@@ -65,8 +68,7 @@ def agreement(tileset: Tileset, shift: int) -> float:
 def test_images_follow_their_masks_and_not_others(painted: Path) -> None:
     tileset = Tileset(painted)
     others = [agreement(tileset, shift) for shift in range(1, 15)]
-    assert agreement(tileset, 0) > max(others)
-    assert agreement(tileset, 0) > np.mean(others) + 0.15
+    assert agreement(tileset, 0) > max(others) + 0.3
 
 
 def borders(tileset: Tileset) -> float:

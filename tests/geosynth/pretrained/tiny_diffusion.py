@@ -34,7 +34,7 @@ COLOURS = np.array([(200, 120, 90), (40, 70, 160), (60, 130, 40)], np.float64)
 """Of the classes in images: neither those of the legend nor those of the colour code."""
 
 
-def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: int = 32) -> Path:
+def build(folder: Path, *, steps: int = 240, prediction: str = "v_prediction", text: int = 32) -> Path:
     """Write a Stable Diffusion in diffusers' layout: about a million weights, 4 px a side in a latent pixel.
 
     Args:
@@ -87,8 +87,9 @@ def build(folder: Path, *, steps: int = 240, prediction: str = "epsilon", text: 
             attention_head_dim=8,
             norm_num_groups=8,
         )
+        # More noise at the end than Stable Diffusion has: in so few pixels its last level would still show the colours.
         schedule = DDPMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction
+            beta_start=0.00085, beta_end=0.03, beta_schedule="scaled_linear", prediction_type=prediction
         )
         if steps:
             pictures = pictures_of(1000, 96)
