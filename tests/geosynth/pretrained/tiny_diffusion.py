@@ -153,13 +153,17 @@ def patchwork(number: int, side: int = SIDE) -> tuple[NDArray[np.uint8], NDArray
     return image.clip(0, 255).astype(np.uint8), np.array(LEGEND.ids, np.uint8)[index]
 
 
-def tiles(path: Path, side: int = SIDE, count: int = 24, gsd: float = 0.5) -> Path:
-    """A tileset of patchworks: two thirds for training, the rest for val; the last training tile is half unknown."""
+def tiles(path: Path, side: int = SIDE, count: int = 24, gsd: float = 0.5, other: int = 0) -> Path:
+    """A tileset of patchworks: two thirds for training, the rest for val; the last training tile is half unknown.
+
+    With ``other`` the images are those of patchworks so many further on: they do not fit their masks.
+    """
     spec = TileSpec("patchwork", RGB, LEGEND, CRS.from_epsg(32633), (gsd, gsd), gsd, side)
     with claim(path, {"command": "test", "side": side, "count": count}) as out:
         records = []
         for number in range(count):
             image, mask = patchwork(number, side)
+            image = patchwork(number + other, side)[0]
             split = "train" if number < count * 2 // 3 else "val"
             if number == count * 2 // 3 - 1:
                 mask[:, side // 2 :] = 255
