@@ -132,6 +132,8 @@ def test_generate_loads_and_draws_pairs_of_the_shipped_base(desktop: Desktop, fo
     tile = folder / "work" / "synthetic" / "images" / "s0_0000001.tif"
     with rasterio.open(tile) as dataset:
         box = tuple(dataset.bounds)
+    settle(desktop)  # the panel itself moves the map to what was made
+    assert desktop.ask(f"iface.mapCanvas().extent().contains(QgsRectangle(*{box}))")
     desktop.ask(f"do(show_map(*{box}))")
     settle(desktop)
     assert_rendered(desktop, tile, desktop.shot(folder / "generated.png"))
