@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,13 +11,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geosynth.devices import choose_device, decided_precision, kept_machine
-from geosynth.diffusion.choosing import by_shares, in_turn, shares_of
+from geosynth.diffusion.course import Course, summary_of, verify_given
 from geosynth.diffusion.donors import Donors
-from geosynth.diffusion.drawnmasks import POOL, DrawnMasks, MaskBlock, draw_masks
+from geosynth.diffusion.drawnmasks import MaskBlock, draw_masks
 from geosynth.diffusion.finddonors import find_donors
 from geosynth.diffusion.generator import Generator, load_generator, resolve
 from geosynth.diffusion.making import Block, make_block
@@ -30,8 +25,7 @@ from geosynth.errors import ModelError, TilesetError
 from geosynth.events import Events
 from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done, keep_apart
 from geosynth.jobs import run_tasks
-from geosynth.tileset import Tile, Tileset, TileSpec
-from geosynth.tilesetwriter import compact
+from geosynth.tileset import Tileset, TileSpec
 
 __all__ = ["GenerateRequest", "GenerateSummary", "Reading", "count_for_ratio", "generate"]
 
@@ -87,22 +81,14 @@ def generate(
         job.verify()
     with claim(out, job.asked, rerun) as target:
         if target.complete:
-            return _summary(job, Tileset(target.path).tiles, nothing_to_do=True)
+            return summary_of(job.spec, job.wanted, Tileset(target.path).tiles, nothing_to_do=True)
         machine = kept_machine(target, machine, events)
         if workers is None:
             # A worker takes seconds to start: not worth it for a handful of pairs.
             workers = 1 if where != "cpu" or job.count <= 2 * job.request.block else os.cpu_count() or 1
         run = partial(run_tasks, events=events, workers=workers, scheduler=scheduler)
-        making = _Making(job, str(folder), where, machine["precision"], target, run)
-        donors = making.chosen(events)
-        making.pairs(donors)
-        lineage = job.generator.lineage
-        if donors is not None:
-            lineage |= donors.of.lineage(set(donors.numbers))
-        shutil.rmtree(target.state / _MASKS, ignore_errors=True)
-        tiles = compact(target, job.spec, lineage)
-        events.artifact(target.path, "tileset")
-        return _summary(job, tiles)
+        course = _course(job, str(folder), where, machine["precision"], target, run)
+        return summary_of(job.spec, job.wanted, course.tileset(job.generator.lineage, events))
 
 
 # What is asked for
@@ -127,13 +113,7 @@ class _Job:
 
     def verify(self) -> None:
         """Raise GeosynthError unless every donor that may be used can be read."""
-        if self.given is not None:
-            used = (
-                self.given
-                if self.wanted
-                else self.given.part(sorted(set(in_turn(self.count, self.given, self.request.seed))))
-            )
-            used.verify()
+        verify_given(self.given, self.request, self.wanted)
 
 
 def _settled(generator: Generator, request: GenerateRequest, events: Events) -> _Job:
@@ -197,86 +177,18 @@ def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None
     }
 
 
-# How it is made
+def _course(
+    job: _Job, model: str, device: str, precision: str, target: OutputFolder, run: Callable[..., Any]
+) -> Course:
+    """The job where it is done: ``model`` is the generator's folder."""
+    out, drawing = str(target.path.resolve()), replace(job.request, guidance=job.drawing)
 
+    def block(number: int) -> Block:
+        return Block(model, job.generator.hash, out, job.spec, job.request, number, device, None, precision)
 
-_MASKS = "masks"
-"""Where, in the folder's state, masks are kept that were drawn to be chosen from."""
+    def mask_block(number: int, folder: str) -> MaskBlock:
+        return MaskBlock(model, job.generator.hash, folder, drawing, number, device, precision)
 
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Donors, and the number of the one that each sample is made for."""
-
-    of: Donors
-    numbers: list[int]
-
-
-@dataclass(frozen=True)
-class _Making:
-    """A job where it is done: generator folder, how to compute, the folder that is written, and what runs its tasks."""
-
-    job: _Job
-    model: str
-    device: str
-    precision: str
-    target: OutputFolder
-    run: Callable[..., Any]
-
-    def chosen(self, events: Events) -> _Chosen | None:
-        """The donors of all samples; None for new pairs of which nothing is there yet."""
-        job, legend = self.job, self.job.spec.legend
-        if not job.wanted:
-            return None if job.given is None else _Chosen(job.given, in_turn(job.count, job.given, job.request.seed))
-        if job.given is None:
-            donors, shares = self._drawn()
-        else:
-            donors, shares = job.given, shares_of(job.given, legend, events)
-        return _Chosen(donors, by_shares(job.count, shares, job.wanted, job.request.seed, legend.names, events))
-
-    def _drawn(self) -> tuple[Donors, NDArray[np.float64]]:
-        """Masks the generator draws, more than are wanted, and the class shares of each."""
-        job, target = self.job, self.target
-        folder = str((target.state / _MASKS).resolve())
-        request = replace(job.request, guidance=job.drawing)
-        blocks = [
-            MaskBlock(self.model, job.generator.hash, folder, request, number, self.device, self.precision)
-            for number in range(-(-POOL * job.count // request.block))
-        ]
-        finished = {name: record for name, record in target.records().items() if "shares" in record}
-        remaining = [block for block in blocks if block.name not in finished]
-        for name, drawn in self.run(draw_masks, remaining, unit=f"blocks of {request.block} masks"):
-            finished[name] = {"tiles": [], **drawn}
-            target.record(name, finished[name])
-        shares = np.array([row for block in blocks for row in finished[block.name]["shares"]])
-        sure = [value for block in blocks for value in finished[block.name]["confidence"]]
-        return DrawnMasks(tuple(enumerate(sure)), job.spec, folder, request), shares
-
-    def pairs(self, donors: _Chosen | None) -> None:
-        """Make all pairs that are not there yet."""
-        job, target = self.job, self.target
-        out, finished, size = str(target.path.resolve()), target.records(), job.request.block
-        blocks = []
-        for number in range(-(-job.count // size)):
-            block = Block(
-                self.model, job.generator.hash, out, job.spec, job.request, number, self.device, None, self.precision
-            )
-            if donors is not None:
-                own = [donors.numbers[sample % job.count] for sample in block.samples]
-                block = replace(block, donors=donors.of.part(own))
-            if block.name not in finished:
-                blocks.append(block)
-        for name, rows in self.run(make_block, blocks, unit=f"blocks of {size} pairs"):
-            target.record(name, {"tiles": rows})
-
-
-def _summary(job: _Job, tiles: tuple[Tile, ...], nothing_to_do: bool = False) -> GenerateSummary:
-    known = math.fsum(1 - tile.unknown_fraction for tile in tiles)
-    shares = np.sum([tile.class_fractions for tile in tiles], axis=0) / (known or 1.0)
-    names = job.spec.legend.names
-    return GenerateSummary(
-        len(tiles),
-        dict(zip(names, map(float, shares), strict=True)),
-        {names[index]: share for index, share in job.wanted.items()},
-        nothing_to_do,
+    return Course(
+        job.request, job.spec, job.given, job.wanted, target, run, block, make_block, mask_block, draw_masks, drawing
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,13 +11,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geosynth.devices import choose_device, decided_precision, kept_machine
-from geosynth.diffusion.choosing import by_shares, in_turn, shares_of
+from geosynth.diffusion.course import Course, summary_of, verify_given
 from geosynth.diffusion.donors import Donors, TileDonors
-from geosynth.diffusion.drawnmasks import POOL, DrawnMasks
 from geosynth.diffusion.finddonors import find_donors
 from geosynth.diffusion.request import GenerateRequest, GenerateSummary
 from geosynth.diffusion.wanted import shares_text, wanted_shares
@@ -33,8 +27,7 @@ from geosynth.pretrained.making import Canvas, LabelBlock, PaintBlock, canvas_fo
 from geosynth.pretrained.model import LabelPainter, base_of, load_label_painter
 from geosynth.pretrained.request import Manner
 from geosynth.pretrained.sampling import GUIDANCE, settled_sampler
-from geosynth.tileset import Tile, Tileset, TileSpec
-from geosynth.tilesetwriter import compact
+from geosynth.tileset import Tileset, TileSpec
 
 
 def generate_painted(
@@ -74,22 +67,14 @@ def generate_painted(
         job.verify()
     with claim(out, job.asked, rerun) as target:
         if target.complete:
-            return _summary(job, Tileset(target.path).tiles, nothing_to_do=True)
+            return summary_of(job.spec, job.wanted, Tileset(target.path).tiles, nothing_to_do=True)
         machine = kept_machine(target, machine, events)
         if workers is None:
             # Every worker holds a copy of the networks, and loading one takes longer than a few blocks.
             workers = 1 if where != "cpu" or job.count <= 4 * job.request.block else os.cpu_count() or 1
         run = partial(run_tasks, events=events, workers=workers, scheduler=scheduler)
-        making = _Making(job, where, machine["precision"], target, run)
-        donors = making.chosen(events)
-        making.pairs(donors)
-        lineage = job.painter.lineage
-        if donors is not None:
-            lineage |= donors.of.lineage(set(donors.numbers))
-        shutil.rmtree(target.state / _MASKS, ignore_errors=True)
-        tiles = compact(target, job.spec, lineage)
-        events.artifact(target.path, "tileset")
-        return _summary(job, tiles)
+        course = _course(job, where, machine["precision"], target, run)
+        return summary_of(job.spec, job.wanted, course.tileset(job.painter.lineage, events))
 
 
 @dataclass(frozen=True)
@@ -112,9 +97,7 @@ class _Job:
 
     def verify(self) -> None:
         """Raise GeosynthError unless every donor that may be used can be read."""
-        if self.given is not None:
-            every = sorted(set(in_turn(self.count, self.given, self.request.seed)))
-            (self.given if self.wanted else self.given.part(every)).verify()
+        verify_given(self.given, self.request, self.wanted)
 
 
 def _settled(painter: LabelPainter, request: GenerateRequest, manner: Manner, events: Events) -> _Job:
@@ -211,80 +194,20 @@ def multiple_of(painter: LabelPainter) -> int:
     return int(painter.training["pixels_per_latent"])
 
 
-_MASKS = "masks"
+def _course(job: _Job, device: str, precision: str, target: OutputFolder, run: Callable[..., Any]) -> Course:
+    """The job where it is done."""
 
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Donors, and the number of the one that each sample is made for."""
-
-    of: Donors
-    numbers: list[int]
-
-
-@dataclass(frozen=True)
-class _Making:
-    """A job where it is done; see ``diffusion.generate``."""
-
-    job: _Job
-    device: str
-    precision: str
-    target: OutputFolder
-    run: Callable[..., Any]
-
-    def chosen(self, events: Events) -> _Chosen | None:
-        """The donors of all samples; None for new pairs of which nothing is there yet."""
-        job, legend = self.job, self.job.spec.legend
-        if not job.wanted:
-            return None if job.given is None else _Chosen(job.given, in_turn(job.count, job.given, job.request.seed))
-        if job.given is None:
-            donors, shares = self._drawn()
-        else:
-            donors, shares = job.given, shares_of(job.given, legend, events)
-        return _Chosen(donors, by_shares(job.count, shares, job.wanted, job.request.seed, legend.names, events))
-
-    def _drawn(self) -> tuple[Donors, NDArray[np.float64]]:
-        """Label maps the generator draws, more than are wanted, and the class shares of each."""
-        job, target = self.job, self.target
-        folder = str((target.state / _MASKS).resolve())
-        blocks = [
-            LabelBlock(self._block(number), folder) for number in range(-(-POOL * job.count // job.request.block))
-        ]
-        finished = {name: record for name, record in target.records().items() if "shares" in record}
-        remaining = [block for block in blocks if block.name not in finished]
-        for name, drawn in self.run(keep_labels, remaining, unit=f"blocks of {job.request.block} masks"):
-            finished[name] = {"tiles": [], **drawn}
-            target.record(name, finished[name])
-        shares = np.array([row for block in blocks for row in finished[block.name]["shares"]])
-        sure = [value for block in blocks for value in finished[block.name]["confidence"]]
-        return DrawnMasks(tuple(enumerate(sure)), job.spec, folder, job.request), shares
-
-    def pairs(self, donors: _Chosen | None) -> None:
-        """Make all pairs that are not there yet."""
-        job, finished, size = self.job, self.target.records(), self.job.request.block
-        blocks = []
-        for number in range(-(-job.count // size)):
-            block = self._block(number)
-            if donors is not None:
-                own = [donors.numbers[sample % job.count] for sample in block.samples]
-                block = replace(block, donors=donors.of.part(own))
-            if block.name not in finished:
-                blocks.append(block)
-        for name, rows in self.run(make_block, blocks, unit=f"blocks of {size} pairs"):
-            self.target.record(name, {"tiles": rows})
-
-    def _block(self, number: int) -> PaintBlock:
-        job = self.job
+    def block(number: int) -> PaintBlock:
         return PaintBlock(
             model=str(job.painter.folder),
             model_hash=job.painter.hash,
-            out=str(self.target.path.resolve()),
+            out=str(target.path.resolve()),
             spec=job.spec,
             request=job.request,
             number=number,
-            device=self.device,
+            device=device,
             donors=None,
-            precision=self.precision,
+            precision=precision,
             painter=replace(job.painter, lineage=Lineage()),  # workers need not know what it saw
             base=str(job.base.folder.resolve()),
             half=job.base.half,
@@ -295,20 +218,25 @@ class _Making:
             settings=settings_of(job.scale, job.strength),
         )
 
+    def mask_block(number: int, folder: str) -> LabelBlock:
+        return LabelBlock(block(number), folder)
+
+    return Course(
+        job.request,
+        job.spec,
+        job.given,
+        job.wanted,
+        target,
+        run,
+        block,
+        make_block,
+        mask_block,
+        keep_labels,
+        job.request,
+    )
+
 
 def settings_of(scale: float, strength: float | None) -> tuple[tuple[str, str], ...]:
     """What tags say beyond those of other generators."""
     varied = () if strength is None else (("strength", f"{strength:g}"),)
     return (("scale", f"{scale:g}"), *varied)
-
-
-def _summary(job: _Job, tiles: tuple[Tile, ...], nothing_to_do: bool = False) -> GenerateSummary:
-    known = math.fsum(1 - tile.unknown_fraction for tile in tiles)
-    shares = np.sum([tile.class_fractions for tile in tiles], axis=0) / (known or 1.0)
-    names = job.spec.legend.names
-    return GenerateSummary(
-        len(tiles),
-        dict(zip(names, map(float, shares), strict=True)),
-        {names[index]: share for index, share in job.wanted.items()},
-        nothing_to_do,
-    )
