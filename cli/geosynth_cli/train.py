@@ -187,7 +187,8 @@ def command(
                 "--from, --labelled-share, --dropout, --patience, --compile, --devices and --workers are for the other"
                 " recipes"
             )
-        from geosynth.pretrained.train import PaintRequest, train_painter
+        from geosynth.pretrained.inputs import PaintRequest
+        from geosynth.pretrained.train import train_painter
 
         if learning_rate is not None:
             given["learning_rate"] = learning_rate

@@ -21,10 +21,11 @@ from geosynth.events import Events
 from geosynth.folders import file_hash
 from geosynth.lineage import read_lineage
 from geosynth.pretrained.generate import generate_painted
+from geosynth.pretrained.inputs import PaintRequest
 from geosynth.pretrained.model import load_label_painter
 from geosynth.pretrained.request import Manner
 from geosynth.pretrained.scene import paint_scene
-from geosynth.pretrained.train import PaintRequest, train_painter
+from geosynth.pretrained.train import train_painter
 from geosynth.rasters import read_tags
 from geosynth.tileset import Tileset
 

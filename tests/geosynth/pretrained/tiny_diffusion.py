@@ -21,8 +21,9 @@ from geosynth.grid import Grid
 from geosynth.legend import Legend, LegendClass
 from geosynth.pretrained.colours import ColourCode
 from geosynth.pretrained.generate import generate_painted
+from geosynth.pretrained.inputs import PaintRequest
 from geosynth.pretrained.request import Manner
-from geosynth.pretrained.train import PaintRequest, train_painter
+from geosynth.pretrained.train import train_painter
 from geosynth.tileset import TileSpec
 from geosynth.tilesetwriter import compact, encode_tile, write_tiles
 
