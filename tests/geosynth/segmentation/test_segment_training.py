@@ -101,7 +101,7 @@ def test_a_resumed_run_gives_the_same_bytes(tmp_path, manner):
     assert logs[0] == logs[1], "the loss is a mean over the steps since the last line, also of those before the stop"
 
 
-@pytest.mark.parametrize(("seed", "best"), [(2, 50), (0, 56)])
+@pytest.mark.parametrize(("seed", "best"), [(0, 56)])
 def test_the_best_weights_are_the_same_before_and_after_an_interruption(tmp_path, seed, best):
     tiles = write_squares(tmp_path / "tiles")
     plan = replace(QUICK, steps=56, seed=seed)
