@@ -27,7 +27,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.xfail(reason="QGIS crashed when it ended, one test failed: to be found out", strict=False)
 def test_the_provider_in_qgis(scenes: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
     required("QGIS", has_bindings())
     environment = offscreen(tmp_path) | {

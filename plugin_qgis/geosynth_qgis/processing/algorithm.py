@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
 )
 
 from .. import settings
@@ -166,10 +167,7 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         folder = self._values.get(self._command.keeps_in or "OUTPUT")
         if folder:
             results["OUTPUT"] = folder
-        destination = self._command.destination
-        if destination is not None and destination.kind == "save_vector":
-            # Asked for in this thread's context: what that of prepareAlgorithm was told to load is forgotten by QGIS.
-            self.parameterAsOutputLayer(parameters, destination.name, context)
+        self._ask_to_load(parameters, context, str(folder))
         made = results_of(self._command, self._values)
         for result in made:
             if result.key == "LAYERS":
@@ -181,6 +179,21 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         if wanted and folder:
             load_on_completion(made, context, str(folder))
         return results
+
+    def _ask_to_load(self, parameters: dict[str, Any], context: QgsProcessingContext, path: str) -> None:
+        """Have a vector destination loaded that is wanted in a project.
+
+        What prepareAlgorithm asked for is forgotten where the algorithm runs in a thread. Asking QGIS again would make
+        another temporary file of TEMPORARY_OUTPUT.
+        """
+        destination = self._command.destination
+        if destination is None or destination.kind != "save_vector" or context.willLoadLayerOnCompletion(path):
+            return
+        wanted = parameters.get(destination.name)
+        if isinstance(wanted, QgsProcessingOutputLayerDefinition) and wanted.destinationProject is not None:
+            name = wanted.destinationName or self.parameterDefinition(destination.name).description()
+            details = QgsProcessingContext.LayerDetails(name, wanted.destinationProject, destination.name)
+            context.addLayerToLoadOnCompletion(path, details)
 
 
 class _Teller:
