@@ -1,9 +1,9 @@
 #!/bin/bash
-# The experiments of docs/results: does synthetic data help on real imagery? Hours on two cores; run again to go on.
+# The experiments on real imagery: does synthetic data help? Hours on two cores; run again to go on.
 #
 #     benchmarks/results.sh DATA WORK dubai-5|dubai-100|buildings-10
 #
-# DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, GENERATORS a subset, RATIO of pairs, THREADS,
+# DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, GENERATORS a subset, RATIO of pairs (3), THREADS,
 # and EVALUATE, further options of geosynth evaluate.
 set -euo pipefail
 data=$1 work=$2 which=$3

@@ -1,4 +1,4 @@
-"""The real tilesets of docs/results: WORK/dubai/tiles and WORK/buildings/tiles.
+"""The real tilesets of results.sh: WORK/dubai/tiles and WORK/buildings/tiles.
 
     python benchmarks/results_tiles.py DATA WORK
 
@@ -35,6 +35,7 @@ def main() -> None:
         outside="background",
         val=0.15,
         test=0.25,
+        buffer=SIDE,
     )
     tile_scenes(plan, work / "buildings" / "tiles", Events(), rerun="resume")
 
