@@ -24,8 +24,9 @@ from geosynth.devices import choose_device
 from geosynth.diffusion.request import GenerateRequest
 from geosynth.events import Events
 from geosynth.pretrained.generate import generate_painted
+from geosynth.pretrained.inputs import PaintRequest
 from geosynth.pretrained.request import Manner
-from geosynth.pretrained.train import PaintRequest, train_painter
+from geosynth.pretrained.train import train_painter
 
 
 def build(folder: Path, width: int, text: int) -> int:
