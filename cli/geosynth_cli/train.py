@@ -219,8 +219,9 @@ def command(
             )
         if made.nothing_to_do:
             return f"nothing to do: {out} is complete"
-        told = [f"{name} {loss:.3f}" for name, loss in (("label", made.label_loss), ("image", made.image_loss)) if loss]
-        return f"generator {made.hash[:12]} in {out}" + (f" (held-out loss: {', '.join(told)})" if told else "")
+        by_part = {"label": made.label_loss, "image": made.image_loss}
+        told = ", ".join(f"{part} {loss:.3f}" for part, loss in by_part.items() if loss is not None)
+        return f"generator {made.hash[:12]} in {out}" + (f" (held-out loss: {told})" if told else "")
     if pretrained is not None or given or embed or save_memory != "auto":
         raise click.UsageError("--pretrained and the options marked [SD] are for --recipe stable-diffusion")
     from geosynth.diffusion.train import TrainRequest, train_generator

@@ -25,7 +25,7 @@ from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage, Seen
 from geosynth.scenes.cog import Contents, Part, PartWriter, publish
 from geosynth.scenes.sieving import sieved_strips
-from geosynth.tileset import crs_name
+from geosynth.tileset import TileSpec, crs_name
 from geosynth.tilesetwriter import synthetic_tags
 
 FORMAT = 1
@@ -100,11 +100,7 @@ def write_scene(job: SceneJob, target: OutputFolder, events: Events) -> None:
         for writer in writers.values():
             writer.discard()
     shares = {entry.name: int(counts[entry.id]) / int(counts.sum()) for entry in spec.legend.classes}
-    lineage = job.lineage
-    if job.map is not None and _placement(job) != "fictitious":
-        lineage |= Lineage((Seen("", job.map.name, crs_name(grid.crs), grid.bounds, labelled=True),))
-    target.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
-    target.write(META, json.dumps(_description(job, shares, made), indent=1, ensure_ascii=False) + "\n")
+    write_records(target, spec, grid, job.map, job.lineage, shares, made / (grid.height * grid.width), job.request)
 
 
 def _sieved(job: SceneJob) -> Iterator[tuple[_Strip, NDArray[np.uint8]]]:
@@ -148,7 +144,7 @@ def _tags(job: SceneJob, made: int, sure: float) -> dict[str, dict[str, str]]:
         "question": "joint" if job.map is None else "image",
         **({"sieve": str(job.sieve)} if job.sieve and made else {}),
     }
-    placement = _placement(job)
+    placement = placement_of(job.map)
     image = synthetic_tags("image" if given else "both", job.generator.hash, plan.seed, 0, placement, settings)
     # How near the made bits came to those of a class, 0..1, specks that went included.
     mask = (
@@ -159,12 +155,39 @@ def _tags(job: SceneJob, made: int, sure: float) -> dict[str, dict[str, str]]:
     return {IMAGE: image, MASK: mask}
 
 
-def _placement(job: SceneJob) -> str:
-    return "fictitious" if job.map is None else job.map.columns["placement"]
+def placement_of(painted: MaskCanvas | None) -> str:
+    """How a scene lies: where the map does that is painted; a new one (None) in a made-up place."""
+    return "fictitious" if painted is None else painted.columns["placement"]
 
 
-def _description(job: SceneJob, shares: Mapping[str, float], made: int) -> dict[str, Any]:
-    spec, grid = job.generator.spec, job.grid
+def write_records(
+    target: OutputFolder,
+    spec: TileSpec,
+    grid: Grid,
+    painted: MaskCanvas | None,
+    lineage: Lineage,
+    shares: Mapping[str, float],
+    made: float,
+    request: Mapping[str, Any],
+) -> None:
+    """Write the lineage of a scene, and last what its folder is; whoever drew it.
+
+    Args:
+        target: the claimed folder, both rasters in it.
+        spec: bands and legend.
+        grid: place and size.
+        painted: the map it was made for; None for a new scene.
+        lineage: that of the generator and of who made a synthetic map.
+        shares: of the classes by name, 0..1, among all pixels.
+        made: share of the mask's pixels that the generator made, 0..1.
+        request: as JSON.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    if painted is not None and placement_of(painted) != "fictitious":
+        lineage |= Lineage((Seen("", painted.name, crs_name(grid.crs), grid.bounds, labelled=True),))
+    target.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
     gsd = grid.gsd_m
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -178,10 +201,10 @@ def _description(job: SceneJob, shares: Mapping[str, float], made: int) -> dict[
         "crs": crs_name(grid.crs),
         "pixel_size": list(grid.pixel_size),
         "gsd_m": None if gsd is None else float(f"{gsd:.6g}"),  # the last digits depend on the machine
-        "placement": _placement(job),
+        "placement": placement_of(painted),
         "class_shares": dict(shares),
-        "mask_made": made / (grid.height * grid.width),
-        "request": dict(job.request),
+        "mask_made": made,
+        "request": dict(request),
     }
     content["hash"] = description_hash(content)
-    return content
+    target.write(META, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

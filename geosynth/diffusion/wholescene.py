@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +26,12 @@ from geosynth.diffusion.scenelevels import ScenePlan, advance
 from geosynth.diffusion.settling import refuse_one_level, settled_sampler
 from geosynth.errors import LabelError, ModelError, OutputError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done
-from geosynth.grid import fictitious_grid
+from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, is_done, keep_apart
+from geosynth.grid import Grid, fictitious_grid
 from geosynth.jobs import run_tasks
 from geosynth.legend import Legend
 from geosynth.rasters import gdal_session
+from geosynth.tileset import TileSpec
 
 _OVERLAP = 8
 """Windows share an eighth of a tile: measured, see benchmarks/seams.py."""
@@ -119,6 +122,7 @@ def generate_scene(
     machine = {"device": where, "precision": decided_precision(precision, where)}
     folder = resolve(model).resolve()
     job = _settled(load_generator(folder), str(folder), request, Path(out), where, events)
+    keep_apart(out, folder, *(path for path in request.masks_from if Path(path).exists()))
     written = rerun == "resume" and _WRITTEN in OutputFolder(Path(out), complete=False).records()
     if not written and not is_done(out, job.request, rerun):
         _refuse_small_disk(job, Path(out))
@@ -157,9 +161,11 @@ def _settled(
             remedy=f"give {side // 2 // multiple * multiple} at most",
         )
     maps = find_maps(request.masks_from, request.reading, spec, events) if request.masks_from else None
-    painted = None if maps is None else _map(maps, request, side, events)
+    painted = None if maps is None else only_map(maps, request)
+    if painted is not None and next(known_windows(painted, side, events), None) is None:
+        raise LabelError("holds no pixel of a known class", where=request.masks_from[0], remedy="give another map")
     guidance = pipeline.guidance_for(request.guidance, given=painted is not None)
-    height, width = _size(request, painted)
+    height, width = size_of(request, painted)
     asked = {
         "command": "generate",
         "kind": KIND,
@@ -175,12 +181,7 @@ def _settled(
         "masks_from": None if maps is None else dict(maps.inputs),
         **({"sieve": request.sieve} if request.sieve else {}),
     }
-    if painted is None:
-        identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
-        place = fictitious_grid(spec.crs, spec.pixel_size, max(height, width), 0, identity, cells=1)
-        grid = place.window(0, 0, height, width)
-    else:
-        grid = painted.grid
+    grid = new_place(spec, height, width, asked) if painted is None else painted.grid
     canvas = Canvas(
         OutputFolder(out.absolute(), complete=False).state / "canvas",
         generator.bands + pipeline.denoiser.mask_channels,
@@ -197,8 +198,15 @@ def _settled(
     return SceneJob(generator, plan, grid, painted, request.sieve, lineage, asked)
 
 
-def _map(maps: Maps, request: SceneRequest, side: int, events: Events) -> MaskCanvas:
-    """The one map to paint."""
+def new_place(spec: TileSpec, height: int, width: int, asked: Mapping[str, Any]) -> Grid:
+    """The made-up place of a new scene of so many pixels, by what is ``asked`` (JSON)."""
+    identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
+    place = fictitious_grid(spec.crs, spec.pixel_size, max(height, width), 0, identity, cells=1)
+    return place.window(0, 0, height, width)
+
+
+def only_map(maps: Maps, request: SceneRequest) -> MaskCanvas:
+    """The map to paint. Raises LabelError where there are several."""
     if len(maps.canvases) > 1:
         names = ", ".join(canvas.name for canvas in maps.canvases[:4])
         raise LabelError(
@@ -206,13 +214,15 @@ def _map(maps: Maps, request: SceneRequest, side: int, events: Events) -> MaskCa
             where=request.masks_from[0],
             remedy="give one map a scene",
         )
-    painted = maps.canvases[0]
-    if next(known_windows(painted, side, events), None) is None:
-        raise LabelError("holds no pixel of a known class", where=request.masks_from[0], remedy="give another map")
-    return painted
+    return maps.canvases[0]
 
 
-def _size(request: SceneRequest, painted: MaskCanvas | None) -> tuple[int, int]:
+def size_of(request: SceneRequest, painted: MaskCanvas | None) -> tuple[int, int]:
+    """(height, width) of a scene in pixels: those of its map, or those asked for.
+
+    Raises:
+        ModelError: neither is given, or both, or less than a pixel.
+    """
     if painted is not None and (request.height is not None or request.width is not None):
         raise ModelError("both a size and a map are given", remedy="the map says the size: leave --size away")
     if painted is not None:

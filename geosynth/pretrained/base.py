@@ -30,8 +30,7 @@ _TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-_SCHEDULER = "scheduler/scheduler_config.json"
-_INDEX = "model_index.json"
+SCHEDULER = "scheduler/scheduler_config.json"
 _HALF = ".fp16"
 """Some models have their weights in 16 bits only."""
 
@@ -181,7 +180,7 @@ def load_base(base: BaseFiles) -> BaseModel:
     tokenizer = _part(folder / "tokenizer", lambda at: CLIPTokenizer.from_pretrained(at, local_files_only=True))
     for network in (unet, vae, text):
         network.requires_grad_(False).eval()
-    return BaseModel(unet, vae, text, tokenizer, _json(folder / _SCHEDULER))
+    return BaseModel(unet, vae, text, tokenizer, _json(folder / SCHEDULER))
 
 
 def _part(path: Path, load: Callable[[Path], Any]) -> Any:
@@ -200,7 +199,7 @@ def _part(path: Path, load: Callable[[Path], Any]) -> Any:
 def _files(folder: Path, name: str) -> BaseFiles:
     """What is read of a folder; it is looked at, but nothing is loaded."""
     half = False
-    wanted = [_SCHEDULER]
+    wanted = [SCHEDULER]
     for part, stem in _WEIGHTS.items():
         wanted.append(f"{part}/config.json")
         plain, small = f"{part}/{stem}.safetensors", f"{part}/{stem}{_HALF}.safetensors"
@@ -239,7 +238,7 @@ def _missing(folder: Path, file: str) -> ModelError:
 def _check_kind(folder: Path) -> None:
     """Raise ModelError for what is no Stable Diffusion 1 or 2: other conditions, other channels, other text."""
     unet, vae = _json(folder / "unet" / "config.json"), _json(folder / "vae" / "config.json")
-    text, scheduler = _json(folder / "text_encoder" / "config.json"), _json(folder / _SCHEDULER)
+    text, scheduler = _json(folder / "text_encoder" / "config.json"), _json(folder / SCHEDULER)
     prediction = scheduler.get("prediction_type", "epsilon")
     checks = (
         (unet.get("_class_name") == "UNet2DConditionModel", f"its network is a {unet.get('_class_name')}"),
@@ -278,7 +277,7 @@ def _from_hub(repository: str, revision: str | None) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     where = repository if revision is None else f"{repository}@{revision}"
-    patterns = [_INDEX, _SCHEDULER, *(f"tokenizer/{file}" for file in _TOKENIZER)]
+    patterns = [SCHEDULER, *(f"tokenizer/{file}" for file in _TOKENIZER)]
     patterns += [f"{part}/config.json" for part in _WEIGHTS]
     weights = [f"{part}/{stem}.safetensors" for part, stem in _WEIGHTS.items()]
     small = [name.replace(".safetensors", f"{_HALF}.safetensors") for name in weights]

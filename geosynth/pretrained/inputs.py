@@ -11,8 +11,7 @@ from geosynth.errors import ModelError, TilesetError
 from geosynth.pretrained import adapter
 from geosynth.pretrained.base import BaseFiles, find_base
 from geosynth.pretrained.colours import ColourCode
-from geosynth.pretrained.prompts import TEMPLATE, Prompting
-from geosynth.pretrained.task import Part
+from geosynth.pretrained.prompts import TEMPLATE, Part, Prompting
 from geosynth.pretrained.tones import Tones, check_bands
 from geosynth.tileset import Tile, Tileset
 

@@ -18,6 +18,7 @@ from geosynth.folders import write_whole
 from geosynth.legend import UNKNOWN
 from geosynth.pretrained.base import BaseModel
 from geosynth.pretrained.colours import ColourCode
+from geosynth.pretrained.prompts import Part
 from geosynth.pretrained.tones import Tones
 from geosynth.pretrained.views import View, cut
 
@@ -39,8 +40,8 @@ class Latents:
     folder: Path
     count: int
 
-    def read(self, number: int, part: str) -> tuple[Tensor, Tensor]:
-        """Latents float32 (c, h, w) of view ``number`` and their weights float32 (h, w); ``part`` is image or label."""
+    def read(self, number: int, part: Part) -> tuple[Tensor, Tensor]:
+        """Latents float32 (c, h, w) of view ``number``, and their weights float32 (h, w), 0 or 1."""
         with safe_open(_path(self.folder, number // _CHUNK), "pt") as file:
             at = number % _CHUNK
             weights = "valid" if part == "image" else "known"

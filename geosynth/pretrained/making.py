@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def canvas_for(size: tuple[int, int], scale: float, scales: Sequence[float], mul
     return Canvas((height, width), learnt)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PaintBlock(Block):
     """A block of samples.
 
@@ -63,12 +63,12 @@ class PaintBlock(Block):
     ``strength`` the donors' own images are begun from.
     """
 
-    painter: LabelPainter | None = None
-    base: str = ""
-    half: bool = False
-    canvas: Canvas = field(default_factory=lambda: Canvas((0, 0), 1.0))
-    template: str = ""
-    style: str = ""
+    painter: LabelPainter
+    base: str
+    half: bool
+    canvas: Canvas
+    template: str
+    style: str
     strength: float | None = None
     settings: tuple[tuple[str, str], ...] = ()
     extent: tuple[int, int] | None = None
@@ -99,7 +99,7 @@ class Drawn:
 
 def make_block(block: PaintBlock) -> tuple[str, list[dict[str, Any]]]:
     """Make and write one block of samples; returns its name and the rows of its tiles."""
-    painter = _painter(block)
+    painter = block.painter
     with one_thread():
         donors = [] if block.donors is None else block.donors.read()
         drawn = draw(block, donors)
@@ -129,7 +129,7 @@ def make_block(block: PaintBlock) -> tuple[str, list[dict[str, Any]]]:
 
 def draw(block: PaintBlock, donors: Sequence[Donor]) -> Drawn:
     """The pairs of a block: labels where none are given, then images for them."""
-    painter, networks, request = _painter(block), block.networks, block.request
+    painter, networks, request = block.painter, block.networks, block.request
     classes, canvas = len(painter.spec.legend), block.canvas
     noise = _noise(block, block.samples)
     channels = networks.base.latent_channels
@@ -144,7 +144,7 @@ def draw(block: PaintBlock, donors: Sequence[Donor]) -> Drawn:
         confidence = resized_image(sure[:, None], block.size)[:, 0].clamp(0, 1)
     prompting = painter.prompting(block.template, block.style)
     prompts = [prompting.prompt("image", shares(mask, classes), canvas.learnt) for mask in wide]
-    start = None if block.strength is None else resized_image(_own_images(block, painter), canvas.size)
+    start = None if block.strength is None else resized_image(_own_images(block), canvas.size)
     with autocast(block.device, block.precision):
         images = sampled(
             networks.base,
@@ -163,7 +163,7 @@ def draw(block: PaintBlock, donors: Sequence[Donor]) -> Drawn:
 
 def _labels(block: PaintBlock, networks: Networks, noise: Tensor, samples: Sequence[int]) -> tuple[Tensor, Tensor]:
     """New label maps on the canvas: class indices uint8 (B, H, W) without specks, and how sure they are."""
-    painter, request = _painter(block), block.request
+    painter, request = block.painter, block.request
     prompting = painter.prompting(block.template, block.style)
     prompts = [
         prompting.prompt("label", composition(painter.compositions, request.seed, sample), block.canvas.learnt)
@@ -200,14 +200,9 @@ def _guidance(block: PaintBlock) -> float:
     return block.request.guidance
 
 
-def _painter(block: PaintBlock) -> LabelPainter:
-    assert block.painter is not None, "given when blocks are made"
-    return block.painter
-
-
-def _own_images(block: PaintBlock, painter: LabelPainter) -> Tensor:
+def _own_images(block: PaintBlock) -> Tensor:
     """The images that belong to the given masks, float32 (B, 3, H, W) in -1..1."""
-    donors = block.donors
+    painter, donors = block.painter, block.donors
     assert isinstance(donors, TileDonors), "checked when the request was settled"
     tileset = Tileset(donors.path)
     order = list(band_order(tileset.spec.bands, painter.spec.bands) or range(3))
@@ -233,7 +228,7 @@ class LabelBlock:
 def keep_labels(labels: LabelBlock) -> tuple[str, dict[str, Any]]:
     """Draw and keep one block of label maps; returns its name, their class ``shares`` and mean ``confidence``."""
     block = labels.block
-    painter, classes = _painter(block), len(_painter(block).spec.legend)
+    painter, classes = block.painter, len(block.painter.spec.legend)
     # Numbers below zero: they are not those of the pairs that are made of them.
     samples = [-1 - number for number in block.samples]
     with one_thread():

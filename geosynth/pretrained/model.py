@@ -28,7 +28,7 @@ from geosynth.folders import STATE, OutputFolder, file_hash
 from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage, read_lineage
 from geosynth.pretrained import adapter
-from geosynth.pretrained.base import BaseFiles, BaseModel, find_base, load_base
+from geosynth.pretrained.base import SCHEDULER, BaseFiles, BaseModel, find_base, load_base
 from geosynth.pretrained.card import model_card
 from geosynth.pretrained.colours import ColourCode
 from geosynth.pretrained.prompts import Prompting
@@ -36,7 +36,6 @@ from geosynth.pretrained.tones import Tones
 from geosynth.tileset import TileSpec
 
 CONTROLNET = "controlnet"
-_SCHEDULER = "scheduler/scheduler_config.json"
 _PLACE = Path(STATE) / "log" / "base.json"
 """Where the base model was at the training: a path of that machine, so no part of the folder's bytes."""
 
@@ -230,11 +229,11 @@ def save_label_painter(
     for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
         name = f"{CONTROLNET}/{path.relative_to(scratch).as_posix()}"
         hashes[name] = out.write(name, path.read_bytes())
-    copied = sorted(base.files) if embed else [_SCHEDULER]
+    copied = sorted(base.files) if embed else [SCHEDULER]
     for name in copied:
         hashes[name] = out.write(name, (base.folder / name).read_bytes())
     if embed:
-        schedule = json.loads((base.folder / _SCHEDULER).read_text(encoding="utf-8"))
+        schedule = json.loads((base.folder / SCHEDULER).read_text(encoding="utf-8"))
         index = _INDEX | {"scheduler": ["diffusers", schedule.get("_class_name", "PNDMScheduler")]}
         hashes["model_index.json"] = out.write("model_index.json", json.dumps(index, indent=2, sort_keys=True) + "\n")
     hashes[LINEAGE] = out.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")

@@ -10,14 +10,15 @@ from typing import Literal
 
 from geosynth.errors import ModelError
 
-Kind = Literal["label", "image"]
+Part = Literal["label", "image"]
+"""What the model draws: label maps, or images for them."""
 
 TEMPLATE = "satellite imagery, remote sensing, {kind}, {classes}, {ground}, {style}"
 """What the base model may know from its captions comes first; what is left of a part without content goes."""
 
 FIELDS = ("kind", "classes", "ground", "style")
 
-_KINDS: dict[Kind, str] = {"label": "segmentation map", "image": "aerial photograph"}
+_KINDS: dict[Part, str] = {"label": "segmentation map", "image": "aerial photograph"}
 _STEP = 5
 """Shares are told in steps of so many percent: few words that come often are learnt, many that come once are not."""
 
@@ -57,16 +58,16 @@ class Prompting:
         except ValueError as error:
             raise ModelError(f"the prompt cannot be filled ({error})", remedy="write fields as {kind}") from None
 
-    def prompt(self, kind: Kind, shares: Sequence[float], scale: float = 1.0) -> str:
+    def prompt(self, part: Part, shares: Sequence[float], scale: float = 1.0) -> str:
         """The prompt of a picture.
 
         Args:
-            kind: what is drawn.
+            part: what is drawn.
             shares: of the classes among known pixels, in legend order; all zero where nothing is known.
             scale: how many times as large on the ground a pixel is as those the model learnt.
         """
         text = self.template.format(
-            kind=_KINDS[kind], classes=_classes(self.names, shares), ground=self._ground(scale), style=self.style
+            kind=_KINDS[part], classes=_classes(self.names, shares), ground=self._ground(scale), style=self.style
         )
         return re.sub(r"\s*,(\s*,)*\s*", ", ", text).strip(" ,")
 

@@ -40,6 +40,8 @@ class Manner:
             raise ModelError(f"a scale of {self.scale:g}", remedy=f"give {SMALLEST:g} to {LARGEST:g}")
         if self.strength is not None and not 0 < self.strength <= 1:
             raise ModelError(f"a strength of {self.strength:g}", remedy="give more than 0, up to 1")
+        if self.tile is not None and self.tile < 1:
+            raise ModelError(f"tiles of {self.tile} px", remedy="give at least 1, or none for tiles as learnt")
 
     def scale_of(self, gsd_m: float | None, where: str) -> float:
         """The scale that is meant, for a model whose pixels are of ``gsd_m`` ground metres.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,21 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosynth.descriptions import description_hash
 from geosynth.devices import choose_device, cpu_threads, decided_precision, kept_machine
 from geosynth.diffusion.donors import Donor
 from geosynth.diffusion.donorwindows import MaskCanvas
-from geosynth.diffusion.finddonors import Maps, find_maps
+from geosynth.diffusion.finddonors import find_maps
 from geosynth.diffusion.request import GenerateRequest
-from geosynth.diffusion.scenefiles import FORMAT, IMAGE, KIND, MASK, META
-from geosynth.diffusion.wholescene import SceneRequest, SceneSummary
+from geosynth.diffusion.scenefiles import IMAGE, KIND, MASK, META, placement_of, write_records
+from geosynth.diffusion.wholescene import SceneRequest, SceneSummary, new_place, only_map, size_of
 from geosynth.errors import LabelError, ModelError
 from geosynth.events import Events
-from geosynth.folders import OutputFolder, Rerun, canonical_json, claim, keep_apart
-from geosynth.grid import Grid, fictitious_grid
+from geosynth.folders import OutputFolder, Rerun, claim, keep_apart
+from geosynth.grid import Grid
 from geosynth.legend import UNKNOWN
-from geosynth.lineage import FILE as LINEAGE
-from geosynth.lineage import Lineage, Seen
+from geosynth.lineage import Lineage
 from geosynth.pretrained.base import BaseFiles, check_installed
 from geosynth.pretrained.generate import multiple_of, scaled, settings_of
 from geosynth.pretrained.making import PaintBlock, canvas_for, draw
@@ -36,7 +33,7 @@ from geosynth.pretrained.request import Manner
 from geosynth.pretrained.sampling import GUIDANCE, settled_sampler
 from geosynth.rasters import gdal_session
 from geosynth.scenes.cog import Contents, Part, PartWriter, publish
-from geosynth.tileset import TileSpec, class_fractions, crs_name
+from geosynth.tileset import class_fractions
 from geosynth.tilesetwriter import synthetic_tags
 
 _MOST = 2048 * 2048
@@ -54,10 +51,6 @@ class _Job:
     map: MaskCanvas | None
     lineage: Lineage
     asked: Mapping[str, Any]
-
-    @property
-    def placement(self) -> str:
-        return "fictitious" if self.map is None else self.map.columns["placement"]
 
 
 def paint_scene(
@@ -91,7 +84,7 @@ def paint_scene(
     where = choose_device(device)
     folder = Path(model).resolve()
     job = _settled(load_label_painter(folder), request, manner, where, decided_precision(precision, where), events)
-    keep_apart(out, folder, job.base.folder)
+    keep_apart(out, folder, job.base.folder, *(path for path in request.masks_from if Path(path).exists()))
     with gdal_session(), claim(out, job.asked, rerun) as target:
         if not target.complete:
             machine = kept_machine(target, {"device": where, "precision": job.block.precision}, events)
@@ -115,8 +108,10 @@ def _settled(
     spec = scaled(painter.spec, scale, None, multiple)
     base = base_of(painter, manner.pretrained)
     maps = find_maps(request.masks_from, request.reading, spec, events) if request.masks_from else None
-    painted = None if maps is None else _one(maps, request)
-    height, width = _size(request, painted, multiple)
+    painted = None if maps is None else only_map(maps, request)
+    height, width = size_of(request, painted)
+    if painted is None and (height % multiple or width % multiple):
+        raise ModelError(f"a scene of {width} x {height} pixels", remedy=f"give sides that are multiples of {multiple}")
     canvas = canvas_for((height, width), scale, painter.scales, multiple)
     if canvas.size[0] * canvas.size[1] > _MOST:
         raise ModelError(
@@ -141,12 +136,7 @@ def _settled(
         "style": prompting.style,
         "scale": scale,
     }
-    if painted is None:
-        identity = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
-        place = fictitious_grid(spec.crs, spec.pixel_size, max(height, width), 0, identity, cells=1)
-        grid = place.window(0, 0, height, width)
-    else:
-        grid = painted.grid
+    grid = new_place(spec, height, width, asked) if painted is None else painted.grid
     block = PaintBlock(
         model=str(painter.folder),
         model_hash=painter.hash,
@@ -167,32 +157,6 @@ def _settled(
     )
     lineage = painter.lineage if maps is None else painter.lineage | maps.behind
     return _Job(painter, base, block, grid, painted, lineage, asked)
-
-
-def _one(maps: Maps, request: SceneRequest) -> MaskCanvas:
-    if len(maps.canvases) > 1:
-        raise LabelError(
-            f"{len(maps.canvases)} maps are given that do not lie together",
-            where=request.masks_from[0],
-            remedy="give one map a scene",
-        )
-    return maps.canvases[0]
-
-
-def _size(request: SceneRequest, painted: MaskCanvas | None, multiple: int) -> tuple[int, int]:
-    if painted is not None and (request.height is not None or request.width is not None):
-        raise ModelError("both a size and a map are given", remedy="the map says the size: leave --size away")
-    if painted is not None:
-        return painted.grid.height, painted.grid.width
-    if request.height is None or request.width is None:
-        raise ModelError("how large the scene is to be is not said", remedy="give --size, or a map")
-    for side in (request.height, request.width):
-        if side < multiple or side % multiple:
-            raise ModelError(
-                f"a scene of {request.width} x {request.height} pixels",
-                remedy=f"give sides that are multiples of {multiple}",
-            )
-    return request.height, request.width
 
 
 def _write(job: _Job, target: OutputFolder, events: Events) -> None:
@@ -220,11 +184,8 @@ def _write(job: _Job, target: OutputFolder, events: Events) -> None:
             publish([part], content, target.path / name, target.temporary, grid, tags[name])
         finally:
             writer.discard()
-    lineage = job.lineage
-    if job.map is not None and job.placement != "fictitious":
-        lineage |= Lineage((Seen("", job.map.name, crs_name(grid.crs), grid.bounds, labelled=True),))
-    target.write(LINEAGE, json.dumps(lineage.to_json()) + "\n")
-    target.write(META, json.dumps(_description(job, spec, ids), indent=1, ensure_ascii=False) + "\n")
+    shares = dict(zip(spec.legend.names, class_fractions(ids, spec.legend)[0], strict=True))
+    write_records(target, spec, grid, job.map, job.lineage, shares, float(job.map is None), job.asked)
     events.progress(1, 1, "pairs")
 
 
@@ -249,31 +210,7 @@ def _tags(job: _Job, sure: float, prompt: str) -> dict[str, dict[str, str]]:
         **dict(settings_of(float(job.asked["scale"]), None)),
     }
     what = "both" if job.map is None else "image"
-    image = synthetic_tags(what, block.model_hash, request.seed, 0, job.placement, settings)
+    image = synthetic_tags(what, block.model_hash, request.seed, 0, placement_of(job.map), settings)
     if job.map is None:
         return {IMAGE: image, MASK: image | {"GEOSYNTH_CONFIDENCE": f"{sure:.3f}"}}
     return {IMAGE: image, MASK: {**job.map.tags, "GEOSYNTH_SCENE": job.map.name}}
-
-
-def _description(job: _Job, spec: TileSpec, ids: NDArray[np.uint8]) -> dict[str, Any]:
-    grid, gsd = job.grid, job.grid.gsd_m
-    shares, _ = class_fractions(ids, spec.legend)
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": KIND,
-        "image": IMAGE,
-        "mask": MASK,
-        "height": grid.height,
-        "width": grid.width,
-        "bands": [band.to_json() for band in spec.bands],
-        "legend": spec.legend.to_json(),
-        "crs": crs_name(grid.crs),
-        "pixel_size": list(grid.pixel_size),
-        "gsd_m": None if gsd is None else float(f"{gsd:.6g}"),
-        "placement": job.placement,
-        "class_shares": dict(zip(spec.legend.names, shares, strict=True)),
-        "mask_made": float(job.map is None),
-        "request": dict(job.asked),
-    }
-    content["hash"] = description_hash(content)
-    return content

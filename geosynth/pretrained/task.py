@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -22,10 +22,8 @@ from geosynth.noise import generator_for, mix_seed
 from geosynth.pretrained.base import BaseModel
 from geosynth.pretrained.colours import ColourCode
 from geosynth.pretrained.latents import Latents
-from geosynth.pretrained.prompts import Prompting
+from geosynth.pretrained.prompts import Part, Prompting
 from geosynth.pretrained.views import View, cut_mask, shares
-
-Part = Literal["label", "image"]
 
 NO_PROMPT = 0.1
 """Share of the samples that are told nothing, so that guidance can ask without words (Ho and Salimans 2021)."""
@@ -198,10 +196,8 @@ class LatentTask(LightningModule):
     def on_train_start(self) -> None:
         # Dropout and the like of a pretrained network stay off.
         self.eval()
-        if self.controlnet is None:
-            self.unet.train()  # gradient checkpointing asks for it; Stable Diffusion's U-Net has no dropout
-        else:
-            self.unet.train()
+        self.unet.train()  # gradient checkpointing asks for it; Stable Diffusion's U-Net has no dropout
+        if self.controlnet is not None:
             self.controlnet.train()
         self.average = {name: weight.to(self.device) for name, weight in self.average.items()}
 

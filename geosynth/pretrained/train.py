@@ -30,8 +30,9 @@ from geosynth.pretrained.base import BaseModel, check_installed, load_base
 from geosynth.pretrained.inputs import Inputs, PaintRequest, asked_of, inputs_of
 from geosynth.pretrained.latents import encode_views
 from geosynth.pretrained.model import note_place, save_label_painter
+from geosynth.pretrained.prompts import Part
 from geosynth.pretrained.sampling import GUIDANCE, SAMPLERS, sampled
-from geosynth.pretrained.task import HELD_OUT, Drawing, LatentTask, Material, Part, condition
+from geosynth.pretrained.task import HELD_OUT, Drawing, LatentTask, Material, condition
 from geosynth.pretrained.views import View, cut_mask, drawn_views, fixed_views, shares, spread
 from geosynth.pretrained.watching import PICTURES, HeldOutLatents, Pictures
 from geosynth.samples import Pair, TilesetDataset

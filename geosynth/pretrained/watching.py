@@ -13,28 +13,40 @@ from geosynth.diffusion.samplegrids import grid
 from geosynth.folders import OutputFolder
 from geosynth.legend import Legend
 from geosynth.metriclog import MetricLog
-from geosynth.pretrained.task import LatentTask, Part
+from geosynth.pretrained.prompts import Part
+from geosynth.pretrained.task import LatentTask
 
 PICTURES = 8
 """Samples in a picture."""
 
 
 class HeldOutLatents(Callback):
-    """Tells the held-out loss of the averaged weights every so many steps and at the end; keeps the last."""
+    """Tells the held-out loss of the averaged weights every so many steps and at the end; keeps the last.
+
+    Before the first step, too: that is the loss of the base model alone.
+    """
 
     def __init__(self, metrics: MetricLog, part: Part, every: int) -> None:
         self.metrics, self.part, self.every = metrics, part, every
         self.at_end: float | None = None
 
+    def on_train_batch_start(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
+        if trainer.global_step == 0:
+            self._tell(task, 0)
+
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
-        assert isinstance(task, LatentTask)
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
-            loss = task.held_out_loss()
-            if loss is not None:
-                self.metrics.tell(f"val_loss_{self.part}", loss, step)
+            loss = self._tell(task, step)
             if step == trainer.max_steps:
                 self.at_end = loss
+
+    def _tell(self, task: LightningModule, step: int) -> float | None:
+        assert isinstance(task, LatentTask)
+        loss = task.held_out_loss()
+        if loss is not None:
+            self.metrics.tell(f"val_loss_{self.part}", loss, step)
+        return loss
 
 
 class Pictures(Callback):

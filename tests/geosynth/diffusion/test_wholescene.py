@@ -1,6 +1,7 @@
 """Whole scenes: what one window would give, no seams, the same bytes however they are made, maps painted in place."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,17 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(
     with pytest.raises((ModelError, LabelError), match=message):
         generate_scene(shared_generator, asked, tmp_path / "out", Events())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_read_is_not_overwritten(scene: Path, generator: Path, tmp_path: Path) -> None:
+    """Both would be emptied: a generator's folder is geosynth's, and so is that of a scene whose mask is the map."""
+    copy = Path(shutil.copytree(scene, tmp_path / "scene"))
+    before = files(generator), files(copy)
+    painted = SceneRequest(steps=2, masks_from=(str(copy / "mask.tif"),))
+    for request, out in ((SMALL, generator), (painted, copy)):
+        with pytest.raises(OutputError, match="is read, and would be overwritten"):
+            generate_scene(generator, request, out, Events(), rerun="overwrite")
+    assert (files(generator), files(copy)) == before
 
 
 def test_a_generator_of_one_level_paints_no_map(

@@ -215,6 +215,8 @@ def test_tiles_and_scenes_of_other_sizes(model: Path, tmp_path: Path) -> None:
         rasterio.open(tmp_path / "scene" / "mask.tif") as mask,
     ):
         assert (painted.read() == mask.read()).all() and painted.transform == mask.transform
+    with pytest.raises(OutputError, match="is read, and would be overwritten"):
+        paint_scene(model, given, Manner(scale=2.0), tmp_path / "scene", Events(), rerun="overwrite")
 
 
 def test_the_base_model_is_looked_for_and_must_be_the_same(model: Path, untaught: Path, tmp_path: Path) -> None:

@@ -81,6 +81,6 @@ def test_a_scale_in_metres_is_of_the_pixels_that_were_learnt() -> None:
         Manner(gsd=1.0).scale_of(None, "model")
     with pytest.raises(ModelError, match=r"learnt 0\.5 m.*0\.125 to 2"):
         Manner(gsd=10.0).scale_of(0.5, "model")
-    for wrong in ({"scale": 9.0}, {"strength": 0.0}, {"scale": 1.0, "gsd": 1.0}):
+    for wrong in ({"scale": 9.0}, {"strength": 0.0}, {"tile": -32}, {"scale": 1.0, "gsd": 1.0}):
         with pytest.raises(ModelError):
             Manner(**wrong)

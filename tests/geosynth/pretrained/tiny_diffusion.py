@@ -14,6 +14,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from torch import Tensor
 
+from geosynth.devices import cpu_threads
 from geosynth.diffusion.request import GenerateRequest
 from geosynth.events import Events
 from geosynth.folders import claim
@@ -38,6 +39,8 @@ COLOURS = np.array([(200, 120, 90), (40, 70, 160), (60, 130, 40)], np.float64)
 def build(folder: Path, *, steps: int = 240, prediction: str = "v_prediction", text: int = 32) -> Path:
     """Write a Stable Diffusion in diffusers' layout: about a million weights, 4 px a side in a latent pixel.
 
+    It is taught with one thread, so that what tests see of it does not depend on how many there are.
+
     Args:
         folder: to write.
         steps: training steps of the autoencoder and of the U-Net; 0 leaves weights random.
@@ -47,7 +50,7 @@ def build(folder: Path, *, steps: int = 240, prediction: str = "v_prediction", t
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    with torch.random.fork_rng(devices=[]):
+    with cpu_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         vocabulary = write_vocabulary(folder / "vocabulary")
         tokenizer = CLIPTokenizer(
@@ -119,7 +122,6 @@ def learnt(base: Path, tiles: Path, out: Path, told: list[tuple[str, int, float]
         learning_rate=3e-3,
         label_learning_rate=5e-3,
         rank=8,
-        evaluate_every=20,
     )
     train_painter(tiles, request, out, Events([keep]), threads=1, precision="32")
     return out
