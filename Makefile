@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/geosynth demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 check: $(READY)
 	$(BIN)/ruff format --check .

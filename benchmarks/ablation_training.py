@@ -43,13 +43,15 @@ class Network:
         return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
 
 
-STEPS, DUBAI_STEPS = 1500, 1200
+STEPS = 1500
 NETWORKS = {
     Network(): STEPS,
-    Network(attention=(False, False, False)): 1725,
-    Network(attention=(False, True, True)): 1125,
-    Network(patch=1): 410,
-    Network(patch=4, widths=(64, 96), attention=(False, True)): 3375,
+    Network(attention=(False, False, False)): 1700,
+    Network(attention=(False, True, True)): 1150,
+    Network(widths=(64, 96, 128)): 1050,
+    Network(patch=4, widths=(64, 96), attention=(False, True)): 2450,
+    Network(patch=4, widths=(96, 128), attention=(False, True)): 1700,
+    Network(patch=1): 470,
 }
 """Networks and the steps they get, so that all train equally long."""
 
@@ -71,9 +73,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What its files are called; the steps are in it unless they are those that its tiles and network get."""
-        planned = DUBAI_STEPS if self.data == "dubai" else NETWORKS.get(self.network, STEPS)
-        steps = "" if self.steps == planned else f"-n{self.steps}"
+        """What its files are called; the steps are in it unless they are those that its network gets."""
+        steps = "" if self.steps == NETWORKS.get(self.network, STEPS) else f"-n{self.steps}"
         network = "" if self.network == Network() else f"-{self.network.name.replace(' ', '-')}"
         bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("" if self.shortcut else "-plain")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"

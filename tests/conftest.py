@@ -25,8 +25,17 @@ RGB = tuple(Band(name, "uint8") for name in ("red", "green", "blue"))
 
 
 def pytest_configure() -> None:
-    # A run of the suite must not depend on how many cores fight over it.
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    # One test a core: threads would only fight over them, and numbers would depend on how many there are.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what one process of a parallel run does, so that no fixture is made twice, and begin with what takes longest."""
+    items.sort(key=lambda item: item.path.name != "test_kill.py")
+    for item in items:
+        folder, name = item.path.parent.name, item.path.name
+        group = "pretrained" if folder == "pretrained" else item.nodeid if name == "test_kill.py" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def required(what: str, found: bool) -> None:
