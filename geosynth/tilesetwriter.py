@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from geosynth.grid import Grid
 from geosynth.legend import raster_style
 from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage
+from geosynth.mosaic import image_mosaic, image_style, mask_mosaic
 from geosynth.rasters import image_bytes, mask_bytes
 from geosynth.tileset import FORMAT, INDEX, BandStatistics, Tile, Tileset, TileSpec, class_fractions, to_frame
 
@@ -168,7 +168,10 @@ def write_index(
         write_whole(folder / name, content, temporary)
     write_whole(folder / "legend.qml", raster_style(spec.legend), temporary)
     write_whole(folder / "masks.qml", raster_style(spec.legend), temporary)  # QGIS finds it beside masks.vrt
-    write_whole(folder / "images.vrt", mosaic(spec, tiles, "image"), temporary)
+    write_whole(folder / "images.vrt", image_mosaic(spec, tiles), temporary)
+    style = image_style(spec, statistics)
+    if style is not None:
+        write_whole(folder / "images.qml", style, temporary)
     meta = {"format": FORMAT, **spec.to_json(), "statistics": [asdict(entry) for entry in statistics]}
     write_whole(folder / "tileset.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n", temporary)
 
@@ -192,7 +195,7 @@ def _views(spec: TileSpec, tiles: Sequence[Tile], temporary: Path) -> list[tuple
     frame.to_parquet(buffer, compression="zstd", index=False)
     return [
         ("index.gpkg", _geopackage(frame, temporary)),
-        ("masks.vrt", mosaic(spec, tiles, "mask").encode()),
+        ("masks.vrt", mask_mosaic(spec, tiles).encode()),
         (INDEX, buffer.getvalue()),
     ]
 
@@ -252,55 +255,3 @@ def _geopackage(frame: Any, temporary: Path) -> bytes:
             database.execute("VACUUM")
         database.close()
         return path.read_bytes()
-
-
-def mosaic(spec: TileSpec, tiles: Sequence[Tile], which: str) -> str:
-    """A GDAL virtual mosaic of the images or masks, for looking at a whole tileset at once."""
-    bounds = [tile.geometry.bounds for tile in tiles] or [(0.0, 0.0, spec.pixel_size[0], spec.pixel_size[1])]
-    left, top = min(b[0] for b in bounds), max(b[3] for b in bounds)
-    right, bottom = max(b[2] for b in bounds), min(b[1] for b in bounds)
-    x, y = spec.pixel_size
-    width, height = max(1, round((right - left) / x)), max(1, round((top - bottom) / y))
-    side = spec.tile_size
-    is_mask = which == "mask"
-    lines = [
-        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">',
-        f"  <SRS>{escape(spec.crs.to_wkt())}</SRS>",
-        f"  <GeoTransform>{left!r}, {x!r}, 0.0, {top!r}, 0.0, {-y!r}</GeoTransform>",
-    ]
-    for number in range(1, 2 if is_mask else len(spec.bands) + 1):
-        band = spec.bands[number - 1]
-        kind = "Byte" if is_mask else _GDAL_TYPES[band.dtype]
-        lines.append(f'  <VRTRasterBand dataType="{kind}" band="{number}">')
-        nodata = 255 if is_mask else band.nodata
-        if nodata is not None:
-            lines.append(f"    <NoDataValue>{nodata!r}</NoDataValue>")
-        if is_mask:
-            lines.append("    <ColorInterp>Palette</ColorInterp>\n    <ColorTable>")
-            colors = spec.legend.color_table()
-            lines += [f'      <Entry c1="{r}" c2="{g}" c3="{b}" c4="255"/>' for r, g, b in colors.tolist()]
-            lines.append("    </ColorTable>")
-        else:
-            lines.append(f"    <Description>{escape(band.name)}</Description>")
-            if len(spec.bands) in (3, 4) and number <= 3 and band.dtype == "uint8":
-                lines.append(f"    <ColorInterp>{('Red', 'Green', 'Blue')[number - 1]}</ColorInterp>")
-        for tile, tile_bounds in zip(tiles, bounds, strict=False):
-            col, row = (tile_bounds[0] - left) / x, (top - tile_bounds[3]) / y
-            name = tile.mask if is_mask else tile.image
-            lines.append(
-                f"    <{'ComplexSource' if nodata is not None else 'SimpleSource'}>"
-                f'<SourceFilename relativeToVRT="1">{escape(name)}</SourceFilename>'
-                f"<SourceBand>{number}</SourceBand>"
-                f'<SrcRect xOff="0" yOff="0" xSize="{side}" ySize="{side}"/>'
-                f"<DstRect xOff={quoteattr(f'{col:.6f}')} yOff={quoteattr(f'{row:.6f}')}"
-                f' xSize="{side}" ySize="{side}"/>'
-                + (f"<NODATA>{nodata!r}</NODATA></ComplexSource>" if nodata is not None else "</SimpleSource>")
-            )
-        lines.append("  </VRTRasterBand>")
-    return "\n".join([*lines, "</VRTDataset>", ""])
-
-
-_GDAL_TYPES = {
-    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
-}  # fmt: skip

@@ -33,21 +33,26 @@ def has_qgis() -> bool:
     return subprocess.run([PYTHON, "-c", "import qgis.core"], capture_output=True, check=False).returncode == 0
 
 
-def in_qgis(tmp_path: Path, *arguments: Path | str) -> list[dict[str, Any]]:
+def run_in_qgis(home: Path, *arguments: Path | str) -> str:
+    """What a script says that runs in QGIS's own Python."""
     required("QGIS", has_qgis())
     # A clean environment: PROJ and Qt settings of this Python would lead QGIS's astray.
     environment = {
         "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "XDG_RUNTIME_DIR": str(tmp_path),
+        "HOME": str(home),
+        "XDG_RUNTIME_DIR": str(home),
         "QT_QPA_PLATFORM": "offscreen",
     }
-    tmp_path.chmod(0o700)
+    home.chmod(0o700)
     result = subprocess.run(
-        [PYTHON, READER, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=120
+        [PYTHON, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=120
     )
     assert result.returncode == 0, result.stderr
-    facts: list[dict[str, Any]] = json.loads(result.stdout.strip().splitlines()[-1])
+    return result.stdout
+
+
+def in_qgis(tmp_path: Path, *arguments: Path | str) -> list[dict[str, Any]]:
+    facts: list[dict[str, Any]] = json.loads(run_in_qgis(tmp_path, READER, *arguments).strip().splitlines()[-1])
     return facts
 
 
