@@ -3,8 +3,8 @@
 #
 #     benchmarks/results.sh DATA WORK dubai-5|dubai-100|buildings-10
 #
-# DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, GENERATORS a subset, RATIO of pairs (3), THREADS,
-# and EVALUATE, further options of geosynth evaluate.
+# DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, which start from the shipped base, GENERATORS
+# a subset, RATIO of pairs (3), THREADS, and EVALUATE, further options of geosynth evaluate.
 set -euo pipefail
 data=$1 work=$2 which=$3
 here=$(dirname "$0")
@@ -28,7 +28,7 @@ for s in 0 1; do
   fi
   for g in ${GENERATORS:-0 1}; do
     model=model$labels-$s$g
-    run train "$few" --steps "$steps" --seed $((10 * s + g)) --threads "$threads" --out "$model" --resume
+    run train "$few" --from base --steps "$steps" --seed $((10 * s + g)) --threads "$threads" --out "$model" --resume
     run generate "$model" --ratio "${RATIO:-3}" --of "$few" --seed "$s$g" --out "synth$labels-$s$g" --resume
     pairs+=("synth$labels-$s$g")
   done
