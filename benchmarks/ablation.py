@@ -1,6 +1,6 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
-    python benchmarks/ablation.py rate objective bits shortcut sampling guidance specks labels wanted network \\
+    python benchmarks/ablation.py rate objective bits shortcut sampling guidance specks labels wanted network start \\
         --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
@@ -18,13 +18,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from ablation_data import dubai_tiles, world_tiles, yardstick_segmenter
-from ablation_training import NETWORKS, Run, train
+from ablation_training import BASE, NETWORKS, Run, train
 
 from geosynth.diffusion.generate import generate
 from geosynth.diffusion.generator import load_generator
@@ -315,6 +315,23 @@ def network(lab: Lab) -> str:
     return "\n".join(tables)
 
 
+def start(lab: Lab) -> str:
+    runs = {
+        "from nothing, small network": Run("dubai", bits=BEST),
+        "from nothing, network of the base": Run("dubai", bits=BEST, network=BASE, steps=NETWORKS[BASE]),
+        # half the rate, as train --from takes
+        "from the base": Run("dubai", bits=BEST, network=BASE, steps=NETWORKS[BASE], rate=1e-3, from_base=True),
+    }
+    rows = {
+        f"{name}, {run.steps} steps, {'new pairs' if asked is FAST else 'images for real masks'}": [
+            lab.measured(replace(run, seed=seed), asked) for seed in SEEDS
+        ]
+        for asked in (FAST, Sampling("dpm", 10, 1.0, "image"))
+        for name, run in runs.items()
+    }
+    return table("What training starts from, at equal training compute (Dubai)", lab.floor("dubai"), rows)
+
+
 def wanted(lab: Lab) -> str:
     """Class shares asked for against those obtained, and whether the images show what their masks say."""
     run = Run("world", bits=BEST)
@@ -368,6 +385,7 @@ def main() -> None:
         "labels": labels,
         "wanted": wanted,
         "network": network,
+        "start": start,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=parts)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geosynth.diffusion.codes import bit_count
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.generator import save_generator
+from geosynth.diffusion.generator import adapt, load_generator, save_generator
 from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.process import RECIPES
 from geosynth.diffusion.training import DiffusionTask, Plan
@@ -25,25 +25,29 @@ from geosynth.lineage import Lineage
 from geosynth.noise import mix_seed
 from geosynth.normalisation import Normalisation
 from geosynth.samples import Pair, TilesetDataset
-from geosynth.tileset import Tileset
+from geosynth.tileset import Tileset, TileSpec
 
 
 @dataclass(frozen=True)
 class Network:
-    """Size of the denoiser: pixels folded into channels, channels and attention of its levels."""
+    """Size of the denoiser: pixels folded into channels, channels and attention of its levels, blocks a level."""
 
     patch: int = 2
     widths: tuple[int, ...] = (48, 64, 96)
     attention: tuple[bool, ...] = (False, False, True)
+    layers: int = 1
 
     @property
     def name(self) -> str:
-        """As in ``p2 48.64.96 a3``: patch, widths, levels with attention."""
+        """As in ``p2 48.64.96 a3``: patch, widths, levels with attention; blocks a level, unless one."""
         levels = "".join(str(level) for level, on in enumerate(self.attention, 1) if on)
-        return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}"
+        blocks = "" if self.layers == 1 else f" l{self.layers}"
+        return f"p{self.patch} {'.'.join(map(str, self.widths))} a{levels or '-'}{blocks}"
 
 
 STEPS = 1500
+BASE = Network(widths=(64, 96, 128), layers=2)
+"""That of the base that ships."""
 NETWORKS = {
     Network(): STEPS,
     Network(attention=(False, False, False)): 1700,
@@ -52,13 +56,18 @@ NETWORKS = {
     Network(patch=4, widths=(64, 96), attention=(False, True)): 2450,
     Network(patch=4, widths=(96, 128), attention=(False, True)): 1700,
     Network(patch=1): 470,
+    BASE: 620,
 }
 """Networks and the steps they get, so that all train equally long."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One generator. ``labels`` is the share of tiles with labels; the others are left out unless ``unlabelled``."""
+    """One generator.
+
+    ``labels`` is the share of tiles with labels; the others are left out unless ``unlabelled``. With ``from_base`` it
+    starts from the base that ships, whose network it then has, instead of from nothing.
+    """
 
     data: str
     recipe: str = "flow"
@@ -70,6 +79,7 @@ class Run:
     unlabelled: bool = False
     network: Network = Network()
     rate: float = Plan.learning_rate
+    from_base: bool = False
 
     @property
     def name(self) -> str:
@@ -79,7 +89,8 @@ class Run:
         bits = ("" if self.bits == 1 else f"-b{self.bits:g}") + ("" if self.shortcut else "-plain")
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
         rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
-        return f"{self.data}-{self.recipe}{bits}{network}{share}{steps}{rate}-s{self.seed}"
+        start = "-base" if self.from_base else ""
+        return f"{self.data}-{self.recipe}{bits}{network}{start}{share}{steps}{rate}-s{self.seed}"
 
 
 class Unlabelled:
@@ -113,18 +124,7 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
     values = Normalisation.of(tileset.statistics)
     scale = BandScale(*(tuple(getattr(b, n) for b in tileset.statistics) for n in ("mean", "std", "min", "max")))
     torch.manual_seed(mix_seed("weights", run.seed))
-    network = Denoiser(
-        image_channels=len(spec.bands),
-        mask_channels=bit_count(len(spec.legend)),
-        sample_size=SIDE,
-        patch=run.network.patch,
-        widths=run.network.widths,
-        attention=run.network.attention,
-        layers=1,
-        two_levels=recipe.two_levels,
-        bit_size=run.bits,
-        shortcut=run.shortcut and recipe.process.betas is None,
-    )
+    network = _network(run, spec)
     plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe, learning_rate=run.rate)
     pairs = Unlabelled(TilesetDataset(known, values), keeps)
     task = DiffusionTask(network, pairs, TilesetDataset(other, values), scale, len(spec.legend), plan, keeps)
@@ -135,3 +135,21 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
         save_generator(folder, task.average, spec, scale, training, Lineage(), process=recipe.process)
         folder.finish()
     return out
+
+
+def _network(run: Run, spec: TileSpec) -> Denoiser:
+    if run.from_base:
+        return adapt(load_generator("base"), spec, SIDE)
+    recipe = RECIPES[run.recipe]
+    return Denoiser(
+        image_channels=len(spec.bands),
+        mask_channels=bit_count(len(spec.legend)),
+        sample_size=SIDE,
+        patch=run.network.patch,
+        widths=run.network.widths,
+        attention=run.network.attention,
+        layers=run.network.layers,
+        two_levels=recipe.two_levels,
+        bit_size=run.bits,
+        shortcut=run.shortcut and recipe.process.betas is None,
+    )
