@@ -123,7 +123,7 @@ class SegmentationTask(SemanticSegmentation):
 
     def configure_optimizers(self) -> Any:
         """AdamW; its learning rate is set step by step."""
-        # One kernel for all weights: a third of the time of a loop over them, which is a tenth of a small step.
+        # One kernel for all weights: a loop over them is a good part of a small step.
         fused = self.device.type in ("cpu", "cuda")
         return torch.optim.AdamW(self.parameters(), lr=self.peak, weight_decay=0.01, fused=fused)
 

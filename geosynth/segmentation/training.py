@@ -271,7 +271,7 @@ def _fit(
     checkpoint_every: int,
 ) -> Validation:
     """Train to the end of the plan, from the folder's checkpoint when there is one."""
-    if machine["precision"] == "bf16":  # a seventh faster on a CPU that is fast at it; in 32 bits it changes nothing
+    if machine["precision"] == "bf16":  # faster on a CPU that is fast at it; in 32 bits it changes nothing
         task.model.to(memory_format=torch.channels_last)
     best = Validation(
         events,
