@@ -1,12 +1,15 @@
 #!/bin/bash
 # The experiments on real imagery: does synthetic data help? Hours on two cores; run again to go on.
 #
-#     benchmarks/results.sh DATA WORK dubai-5|dubai-100|buildings-10
+#     benchmarks/results.sh DATA WORK dubai-5|dubai-100|buildings-10 [remedies]
+#
+# With "remedies" other uses of the same generators are compared instead: images painted for the real masks ("repainted"),
+# and masks made for real images, most of them without labels ("labelled").
 #
 # DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, which start from the shipped base, GENERATORS
 # a subset, RATIO of pairs (3), THREADS, and EVALUATE, further options of geosynth evaluate.
 set -euo pipefail
-data=$1 work=$2 which=$3
+data=$1 work=$2 which=$3 remedies=${4:-}
 here=$(dirname "$0")
 steps=${STEPS:-1500} threads=${THREADS:-1}
 run() { ${GEOSYNTH:-geosynth} "$@"; }
@@ -16,24 +19,32 @@ cd "$work/${which%-*}"
 labels=${which#*-}
 
 # Two subsets of labels, two generators each: what comes out must not hang on one of either.
-pairs=()
-sets=()
+sets=() generated="" repainted="" labelled=""
 for s in 0 1; do
   if [ "$labels" = 100 ]; then
     few=tiles
+    sets=(tiles)
   else
     few=few$labels-$s
     run subset tiles --labels "$labels%" --seed $s --out "$few" --resume
     sets+=("$few")
   fi
   for g in ${GENERATORS:-0 1}; do
-    model=model$labels-$s$g
-    run train "$few" --from base --steps "$steps" --seed $((10 * s + g)) --threads "$threads" --out "$model" --resume
-    run generate "$model" --ratio "${RATIO:-3}" --of "$few" --seed "$s$g" --out "synth$labels-$s$g" --resume
-    pairs+=("synth$labels-$s$g")
+    name=$labels-$s$g
+    asked=(--ratio "${RATIO:-3}" --of "$few" --seed "$s$g" --resume)
+    run train "$few" --from base --steps "$steps" --seed $((10 * s + g)) --threads "$threads" --out "model$name" --resume
+    if [ "$remedies" ]; then
+      run generate "model$name" --masks-from "$few" "${asked[@]}" --out "repainted$name"
+      run generate "model$name" --images-from "$few" "${asked[@]}" --out "labelled$name"
+    else
+      run generate "model$name" "${asked[@]}" --out "synth$name"
+    fi
+    generated+=,synth$name repainted+=,repainted$name labelled+=,labelled$name
   done
 done
-[ "$labels" = 100 ] && sets=(tiles)
-arm=$(IFS=,; echo "${pairs[*]}")
+arms=(--arm "generated=${generated#,}") report=report$labels
+if [ "$remedies" ]; then
+  arms=(--arm "repainted=${repainted#,}" --arm "labelled=${labelled#,}") report=remedies$labels
+fi
 read -ra options <<<"${EVALUATE:-}"
-run evaluate "${sets[@]}" --arm "generated=$arm" --threads "$threads" --out "report$labels" --resume "${options[@]}"
+run evaluate "${sets[@]}" "${arms[@]}" --threads "$threads" --out "$report" --resume "${options[@]}"
