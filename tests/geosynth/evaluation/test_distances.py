@@ -119,6 +119,16 @@ def test_one_mode_is_precise_but_covers_little() -> None:
     assert found.coverage <= 0.5
 
 
+def test_a_lonely_real_vector_makes_all_precise_but_neither_dense_nor_covering() -> None:
+    """Its reach holds what is like none of the others: why a high precision alone proves nothing."""
+    real = np.concatenate([normal(0, 23), [[40.0] * 6]])
+    found = neighbourhoods(real, normal(1, 24, 25.0))
+    assert found.precision == 1
+    assert found.recall == 0
+    assert found.density == pytest.approx(1 / 5), "one neighbourhood, where five are expected"
+    assert found.coverage == pytest.approx(1 / 24)
+
+
 @pytest.mark.parametrize("function", [kernel_distance, frechet_distance, neighbourhoods])
 def test_too_few_vectors_are_refused(function: object) -> None:
     assert callable(function)

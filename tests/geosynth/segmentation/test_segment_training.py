@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -19,27 +18,20 @@ from geosynth.events import Events
 from geosynth.folders import claim
 from geosynth.lineage import Lineage, Seen, read_lineage
 from geosynth.samples import TilesetDataModule
+from geosynth.segmentation import validation
 from geosynth.segmentation.metrics import confusion, dataset_confusion, scores
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.segmentation.task import SegmentationTask, learning_rate_at
 from geosynth.segmentation.training import SegmenterPlan, train_segmenter
+from geosynth.segmentation.validation import Validation
 from geosynth.tileset import Tileset
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The numbers below hold for one thread: with more, the last digits of a training differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 QUICK = SegmenterPlan(architecture="fpn", encoder="tu-mobilenetv3_small_050", steps=6, batch=2)  # has dropout, too
 
 
 def train(tiles, out, plan=QUICK, synthetic=(), events=None, **options):
-    options = {"threads": 1, "device": "cpu", **options}
+    # In bf16, which "auto" takes where the CPU is fast at it, a training of a minute learns something else.
+    options = {"threads": 1, "device": "cpu", "precision": "32", **options}
     return train_segmenter(tiles, synthetic, plan, out, events or Events(), **options)
 
 
@@ -58,6 +50,7 @@ def test_it_learns(tmp_path):
     summary = train(tiles, tmp_path / "out", replace(QUICK, steps=60, batch=8, learning_rate=6e-3), events=events)
     losses = [record["value"] for record in metrics if record["name"] == "loss"]
     assert losses[-1] < 0.3 * losses[0]
+    # Ground alone would give 0.4. So coarse a network blurs the borders, and at about 0.9 it learns no more.
     assert summary.mean_iou > 0.85 and summary.best_step in (50, 60)
     assert (summary.real_pairs, summary.synthetic_pairs) == (12, 0)
     # The folder stands alone: what it says of val, and how it does on tiles it never saw.
@@ -101,12 +94,20 @@ def test_a_resumed_run_gives_the_same_bytes(tmp_path, manner):
     assert logs[0] == logs[1], "the loss is a mean over the steps since the last line, also of those before the stop"
 
 
-@pytest.mark.parametrize(("seed", "best"), [(0, 56)])
-def test_the_best_weights_are_the_same_before_and_after_an_interruption(tmp_path, seed, best):
+@pytest.mark.parametrize(("given", "best"), [({3: 0.6, 6: 0.5, 7: 0.5}, 3), ({3: 0.5, 6: 0.5, 7: 0.6}, 7)])
+def test_the_best_weights_are_the_same_before_and_after_an_interruption(tmp_path, monkeypatch, given, best):
+    """The checkpoint of step 4 is gone on from. Which step is best is given: no training says so on all machines."""
+    judge = Validation._validate
+
+    def judged(self, trainer, task, step):
+        monkeypatch.setattr(validation, "scores", lambda matrix: replace(scores(matrix), mean_iou=given[step]))
+        judge(self, trainer, task, step)
+
+    monkeypatch.setattr(Validation, "_validate", judged)
     tiles = write_squares(tmp_path / "tiles")
-    plan = replace(QUICK, steps=56, seed=seed)
-    assert train(tiles, tmp_path / "whole", plan).best_step == best, "or this compares something else"
-    interrupted(tiles, tmp_path / "parts", plan, 53, "killed")
+    plan = replace(QUICK, steps=7, validate_every=3)
+    assert train(tiles, tmp_path / "whole", plan).best_step == best
+    interrupted(tiles, tmp_path / "parts", plan, 5, "killed")
     train(tiles, tmp_path / "parts", plan, rerun="resume")
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "parts")
 
@@ -130,8 +131,8 @@ def test_validation_leaves_the_network_in_training(tmp_path, monkeypatch):
     monkeypatch.setattr(
         SegmentationTask, "training_step", lambda self, *args: modes.append(self.model.training) or step(self, *args)
     )
-    train(write_squares(tmp_path / "tiles", "ttv"), tmp_path / "out", replace(QUICK, steps=52))
-    assert len(modes) == 52 and all(modes)
+    train(write_squares(tmp_path / "tiles", "ttv"), tmp_path / "out", replace(QUICK, validate_every=2))
+    assert len(modes) == QUICK.steps and all(modes)
 
 
 def test_cancelled_after_the_last_step_it_finishes(tmp_path):
