@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from qgis.core import QgsProject, QgsRectangle
-from qgis.PyQt.QtCore import QPoint, QTimer
+from qgis.PyQt.QtCore import QEventLoop, QPoint, QTimer
 from qgis.PyQt.QtWidgets import QApplication, QToolButton, QWidget
 from qgis.utils import iface, plugins
 
@@ -75,6 +75,23 @@ def show_map(west, south, east, north):
     """Move the map; the numbers are in its CRS."""
     iface.mapCanvas().setExtent(QgsRectangle(west, south, east, north))
     iface.mapCanvas().refresh()
+
+
+def redrawn(seconds=30):
+    """Draw the map, and wait for it; says whether it was. Until then QGIS shows the picture of before, stretched to
+    where the map is now: much the same at a glance, and up to a quarter of its pixels elsewhere."""
+    canvas = iface.mapCanvas()
+    loop, drawn = QEventLoop(), []
+    end = canvas.mapCanvasRefreshed.connect(lambda: (drawn.append(True), loop.quit()))
+    QTimer.singleShot(seconds * 1000, loop.quit)
+    canvas.stopRendering()  # the end of an earlier drawing is not that of this one
+    canvas.refreshAllLayers()
+    loop.exec()
+    canvas.mapCanvasRefreshed.disconnect(end)
+    canvas.viewport().repaint()
+    QTimer.singleShot(100, loop.quit)  # what was painted goes to the screen
+    loop.exec()
+    return bool(drawn) and not canvas.isDrawing()
 
 
 def only_layer(name):
