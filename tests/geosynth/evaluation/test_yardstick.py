@@ -34,8 +34,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Tileset:
 @pytest.fixture(scope="module")
 def segmenter(real: Tileset) -> Segmenter:
     plan = SegmenterPlan(encoder="timm-mobilenetv3_small_minimal_100", steps=50, batch=8, learning_rate=5e-3)
-    train_segmenter(real.path, [], plan, real.path.parent / "segmenter", Events(), threads=1, device="cpu")
-    return load_segmenter(real.path.parent / "segmenter", "cpu")
+    out = real.path.parent / "segmenter"
+    # In bf16, which "auto" takes where the CPU is fast at it, so short a training gives other features.
+    train_segmenter(real.path, [], plan, out, Events(), threads=1, device="cpu", precision="32")
+    return load_segmenter(out, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +73,11 @@ def test_noise_is_far_from_real_images(judged: dict[str, Fidelity], yardstick: Y
     good, noise, floor = judged["good"], judged["noise"], yardstick.floor
     assert noise.kid.value - 4 * noise.kid.standard_error > good.kid.value + 4 * good.kid.standard_error
     assert noise.fid > 2 * good.fid
+    # Noise looks alike everywhere: all of it lies together, far from most real tiles. But a few of the real ones are
+    # lonely and reach it, so its precision says nothing (see ``test_distances``).
+    assert noise.neighbourhoods.coverage < good.neighbourhoods.coverage / 2
     assert noise.neighbourhoods.density < good.neighbourhoods.density
-    assert noise.neighbourhoods.recall < good.neighbourhoods.recall
-    assert noise.neighbourhoods.density < good.neighbourhoods.density
-    assert noise.neighbourhoods.coverage < good.neighbourhoods.coverage
+    assert noise.neighbourhoods.recall < good.neighbourhoods.recall / 4
     assert abs(good.kid.value - floor.kid.value) < 4 * (good.kid.standard_error + floor.kid.standard_error)
     assert noise.class_divergence == good.class_divergence  # its masks are good
 
