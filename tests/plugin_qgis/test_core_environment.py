@@ -6,8 +6,10 @@ import dataclasses
 import json
 import os
 import stat
+import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from geosynth_qgis.core.environment import (
     run_argv,
 )
 from geosynth_qgis.core.interpreters import Interpreter, find_interpreters, launcher_paths, probe
+from geosynth_qgis.core.processes import identity
 from geosynth_qgis.core.runner import Outcome
 
 posix = pytest.mark.skipif(os.name == "nt", reason="scripts as programs")
@@ -206,6 +209,56 @@ def test_cancelling_keeps_what_is_there(tmp_path: Path, wheel: str) -> None:
     assert outcome.state == "cancelled" and "go on" in outcome.message
     assert plan.problems() == []  # what is half made is no foreign folder
     assert create(plan).state == "done"
+
+
+def one_step(folder: Path, code: str) -> CreationPlan:
+    step = creation.Step("a step", (sys.executable, "-c", textwrap.dedent(code)))
+    return CreationPlan(folder, (step,), 0.01, HERE, "geosynth-eo")
+
+
+def test_what_an_installer_unpacks_goes_away_with_it(tmp_path: Path) -> None:
+    plan = one_step(tmp_path / "env", "import tempfile, time; print(tempfile.mkdtemp(), flush=True); time.sleep(60)")
+    said: list[str] = []
+    began = time.monotonic()
+    outcome = create(plan, on_line=said.append, is_cancelled=lambda: bool(said))
+    assert outcome.state == "cancelled"
+    assert Path(said[0]).is_relative_to(plan.folder) and not Path(said[0]).parent.exists()
+    assert time.monotonic() - began < 10
+
+
+@posix
+def test_an_installer_ends_when_qgis_crashes(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+        import os, pathlib, subprocess, time
+        child = subprocess.Popen(["sleep", "60"])
+        pathlib.Path({str(pids)!r}).write_text(f"{{os.getpid()}} {{child.pid}}\\n")
+        time.sleep(60)
+    """
+    program = f"""
+        import pathlib, sys
+        from geosynth_qgis.core.creation import CreationPlan, Step, create
+        from geosynth_qgis.core.interpreters import Interpreter
+        step = Step("a step", (sys.executable, "-c", {textwrap.dedent(code)!r}))
+        here = Interpreter(sys.executable, (3, 12, 0))
+        create(CreationPlan(pathlib.Path({str(tmp_path / "env")!r}), (step,), 0.01, here, "geosynth-eo"))
+    """
+    plugin = str(Path(creation.__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, "PYTHONPATH": plugin}
+    )
+    deadline = time.monotonic() + 60
+    while not (pids.exists() and pids.read_text().endswith("\n")):
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    installers = [int(number) for number in pids.read_text().split()]
+    assert all(map(identity, installers))
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while any(map(identity, installers)):
+        assert time.monotonic() < deadline, "it goes on"
+        time.sleep(0.05)
 
 
 def test_the_plan_says_everything_before_anything_is_done(tmp_path: Path) -> None:

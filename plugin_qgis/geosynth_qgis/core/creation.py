@@ -26,6 +26,24 @@ _TORCH_INDEX = "https://download.pytorch.org/whl/"
 _STATE = "geosynth-environment.json"
 _GIGABYTES = {("linux", "cuda"): 7.5, ("linux", "cpu"): 3.0, ("win32", "cuda"): 7.0, ("win32", "cpu"): 3.0}
 _UV_PYTHON = "3.12"
+_SCRATCH = "unfinished"
+"""What installers unpack goes here, below the environment, where there is room for it, and goes away with each step."""
+_WATCH = """
+import os, signal, subprocess, sys, threading
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+def watch():
+    while os.read(0, 1):
+        pass
+    if os.name == "posix":
+        os.killpg(0, signal.SIGKILL)
+    child.kill()
+    os._exit(130)
+threading.Thread(target=watch, daemon=True).start()
+code = child.wait()
+os._exit(code if 0 <= code < 256 else 1)
+"""
+"""Runs an installer, and ends it with all it has started when our end of its standard input closes: it does not look
+there itself, and would go on after a crash of QGIS, beside the one that is started next."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +229,7 @@ def create(
     for number in range(plan.finished(), len(plan.steps)):
         step = plan.steps[number]
         _tell(on_event, step.title, number, total)
-        outcome = run(step.argv, environment=clean, on_line=on_line, is_cancelled=is_cancelled)
+        outcome = _carried_out(plan, step, clean, on_line, is_cancelled)
         if outcome.state != "done":
             return _explained(step, outcome)
         try:
@@ -225,6 +243,29 @@ def create(
         return Outcome("cancelled" if is_cancelled and is_cancelled() else "failed", str(problem))
     _tell(on_event, tr("ready"), total, total)
     return Outcome("done", "\n".join(answer.summary()), 0)
+
+
+def _carried_out(
+    plan: CreationPlan,
+    step: Step,
+    environment: Mapping[str, str],
+    on_line: Callable[[str], None] | None,
+    is_cancelled: Callable[[], bool] | None,
+) -> Outcome:
+    """Run one step; nothing of it is left but what it has installed or downloaded."""
+    scratch = plan.folder / _SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that had no time to
+    try:
+        scratch.mkdir()
+    except OSError as error:
+        return Outcome("failed", tr("{folder} cannot be written: {why}").format(folder=plan.folder, why=error))
+    watcher = plan.python_path if os.path.isfile(plan.python_path) else plan.python.path if plan.python else ""
+    argv = (watcher, "-I", "-c", _WATCH, *step.argv) if watcher else step.argv  # uv fetches the first Python itself
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
+    try:
+        return run(argv, environment={**environment, **temporary}, on_line=on_line, is_cancelled=is_cancelled)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _explained(step: Step, outcome: Outcome) -> Outcome:
