@@ -30,7 +30,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what one process of a parallel run does, so that no fixture is made twice, and begin with what takes longest."""
+    """Say what one process of a parallel run does, so that no fixture is made twice; begin with what takes longest."""
     items.sort(key=lambda item: item.path.name != "test_kill.py")
     for item in items:
         folder, name = item.path.parent.name, item.path.name

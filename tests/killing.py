@@ -32,40 +32,37 @@ def survives_kills(
     content: Callable[[Path], Any],
     kills: int,
     earliest: float,
-) -> int:
-    """Kill ``command(inputs, out)`` at random moments, finish it, and compare ``content(out)`` with a whole run's.
+) -> None:
+    """Kill ``command(inputs, out)`` at ``kills`` random moments, and compare ``content(out)`` with a whole run's.
 
-    ``earliest`` is the share of a whole run's time before which nobody is killed. Returns how many kills found the work
-    unfinished.
+    A run is gone on with and killed again until it comes to its end; then the next begins from nothing. All kills find
+    the work unfinished: one that would come too late is none. ``earliest`` is the share of a whole run's time before
+    which nobody is killed.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LOADED)
 
-    def start(out: Path) -> multiprocessing.process.BaseProcess:
+    def finished(out: Path, within: float = 120) -> bool:
+        """Whether the work was done before it was killed."""
         process = context.Process(target=command, args=(inputs, out))
         process.start()
-        return process
-
-    def finish(out: Path) -> float:
-        began = time.monotonic()
-        process = start(out)
-        process.join(timeout=120)
-        assert process.exitcode == 0
-        return time.monotonic() - began
-
-    finish(folder / "warm-up")  # the first one waits for the fork server
-    seconds = finish(folder / "whole")
-    expected = content(folder / "whole")
-    moments = random.Random(0)
-    hit = 0
-    for number in range(kills):
-        out = folder / f"killed-{number}"
-        process = start(out)
-        process.join(timeout=moments.uniform(earliest, 1) * seconds)
-        hit += process.exitcode is None
+        process.join(timeout=within)
+        done = process.exitcode is not None
         process.kill()
         process.join()
-        finish(out)
-        assert content(out) == expected, f"kill {number}"
+        assert not done or process.exitcode == 0
+        return done
+
+    assert finished(folder / "warm-up")  # the first one waits for the fork server
+    began = time.monotonic()
+    assert finished(folder / "whole")
+    seconds = time.monotonic() - began
+    expected = content(folder / "whole")
+    moments, left = random.Random(0), kills
+    while left:
+        out, before, done = folder / f"killed-{left}", left, False
+        while left and not (done := finished(out, moments.uniform(earliest, 1) * seconds)):
+            left -= 1
+        assert done or finished(out)
+        assert content(out) == expected, f"kills {kills - before + 1} to {kills - left}"
         shutil.rmtree(out)
-    return hit
