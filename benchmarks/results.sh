@@ -4,7 +4,8 @@
 #     benchmarks/results.sh DATA WORK dubai-5|dubai-100|buildings-10 [remedies]
 #
 # With "remedies" other uses of the same generators are compared instead: images painted for the real masks ("repainted"),
-# and masks made for real images, most of them without labels ("labelled").
+# masks made for real images, most of them without labels ("labelled"), and new pairs with equal shares of all classes
+# ("balanced").
 #
 # DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, which start from the shipped base, GENERATORS
 # a subset, RATIO of pairs (3), THREADS, and EVALUATE, further options of geosynth evaluate.
@@ -19,7 +20,7 @@ cd "$work/${which%-*}"
 labels=${which#*-}
 
 # Two subsets of labels, two generators each: what comes out must not hang on one of either.
-sets=() generated="" repainted="" labelled=""
+sets=() generated="" repainted="" labelled="" balanced=""
 for s in 0 1; do
   if [ "$labels" = 100 ]; then
     few=tiles
@@ -36,15 +37,17 @@ for s in 0 1; do
     if [ "$remedies" ]; then
       run generate "model$name" --masks-from "$few" "${asked[@]}" --out "repainted$name"
       run generate "model$name" --images-from "$few" "${asked[@]}" --out "labelled$name"
+      run generate "model$name" --balance "${asked[@]}" --out "balanced$name"
     else
       run generate "model$name" "${asked[@]}" --out "synth$name"
     fi
-    generated+=,synth$name repainted+=,repainted$name labelled+=,labelled$name
+    generated+=,synth$name repainted+=,repainted$name labelled+=,labelled$name balanced+=,balanced$name
   done
 done
 arms=(--arm "generated=${generated#,}") report=report$labels
 if [ "$remedies" ]; then
-  arms=(--arm "repainted=${repainted#,}" --arm "labelled=${labelled#,}") report=remedies$labels
+  arms=(--arm "repainted=${repainted#,}" --arm "labelled=${labelled#,}" --arm "balanced=${balanced#,}")
+  report=remedies$labels
 fi
 read -ra options <<<"${EVALUATE:-}"
 run evaluate "${sets[@]}" "${arms[@]}" --threads "$threads" --out "$report" --resume "${options[@]}"
