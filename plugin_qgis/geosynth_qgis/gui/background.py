@@ -43,6 +43,10 @@ class Background(QObject):
 
         threading.Thread(target=work, daemon=True).start()
 
+    def stop(self) -> None:
+        """Tell the function through ``is_cancelled`` to come to an end; its answer still counts."""
+        self._stop.set()
+
     def give_up(self) -> None:
         """Forget the question that is being asked; the function is told through ``is_cancelled``."""
         self._stop.set()

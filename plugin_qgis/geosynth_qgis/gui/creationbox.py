@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget
-from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -64,6 +64,7 @@ class CreationBox(QgsCollapsibleGroupBox):
         self._words.setWordWrap(True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self.bar = QProgressBar()
+        self.bar.setFormat(tr("%v of %m steps done"))
         self.bar.setVisible(False)
         self._log = QPlainTextEdit()
         self._log.setReadOnly(True)
@@ -95,12 +96,12 @@ class CreationBox(QgsCollapsibleGroupBox):
             self.accelerator.addItem(tr(label), name)
         self.source = QLineEdit(REQUIREMENT)
         self.source.setToolTip(tr("The name on the package index, a wheel (.whl), or the folder of a checkout"))
-        browse = QToolButton()
-        browse.setText(BROWSE)
-        browse.clicked.connect(self._browse)
+        self._browse_button = QToolButton()
+        self._browse_button.setText(BROWSE)
+        self._browse_button.clicked.connect(self._browse)
         source = QHBoxLayout()
         source.addWidget(self.source)
-        source.addWidget(browse)
+        source.addWidget(self._browse_button)
         form = new_form()
         form.addRow(tr("Made with"), self.pythons)
         form.addRow(tr("Folder"), self.folder)
@@ -113,6 +114,7 @@ class CreationBox(QgsCollapsibleGroupBox):
         self.create_button.setObjectName("geosynthCreate")
         self.create_button.clicked.connect(self._create)
         self._cancel_button = QPushButton(tr("Cancel"))
+        self._cancel_button.setObjectName("geosynthCreateCancel")
         self._cancel_button.clicked.connect(self._cancel)
         self._cancel_button.setVisible(False)
         row = QHBoxLayout()
@@ -174,8 +176,10 @@ class CreationBox(QgsCollapsibleGroupBox):
         )
 
     def _cancel(self) -> None:
-        self._maker.give_up()
-        self._ended(Outcome("cancelled", tr("Cancelled. What is there is kept: create it again to go on.")))
+        """Only when the installer has ended may the next one begin: both would unpack in the same place."""
+        self._cancel_button.setEnabled(False)
+        self._say(tr("cancelling …"))
+        self._maker.stop()
 
     def _progress(self, event: Event) -> None:
         if self._making:
@@ -198,8 +202,10 @@ class CreationBox(QgsCollapsibleGroupBox):
 
     def _busy(self, making: bool) -> None:
         self._making = making
-        for widget in (self.pythons, self.folder, self.accelerator, self.source, self.create_button):
+        fields = (self.pythons, self.folder, self.accelerator, self.source, self._browse_button)
+        for widget in (*fields, self.create_button):
             widget.setEnabled(not making)
+        self._cancel_button.setEnabled(making)
         self._cancel_button.setVisible(making)
         self.bar.setVisible(making)
         self.bar.setRange(0, 0)
@@ -208,13 +214,6 @@ class CreationBox(QgsCollapsibleGroupBox):
     def _say(self, text: str, style: str = "") -> None:
         self._words.setText(text)
         self._words.setStyleSheet(style)
-        QTimer.singleShot(0, self._make_room)
-
-    def _make_room(self) -> None:
-        window = self.window()
-        needed = window.layout().totalHeightForWidth(window.width()) if window.layout() is not None else 0
-        if needed > window.height():
-            window.resize(window.width(), needed)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, tr("Wheel of geosynth"), "", tr("Wheels (*.whl)"))

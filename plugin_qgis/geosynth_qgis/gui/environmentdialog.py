@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QEvent, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -96,6 +96,13 @@ class EnvironmentDialog(QDialog):
     def _say(self, text: str, style: str = "") -> None:
         self._answer.setText(text)
         self._answer.setStyleSheet(style)
+
+    def event(self, event: QEvent) -> bool:
+        """As high as what is in it, which comes and goes: more would pull that apart, less would cut the texts."""
+        handled = super().event(event)
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
+            self.resize(self.width(), self.layout().totalHeightForWidth(self.width()))
+        return handled
 
     def closeEvent(self, event: object) -> None:  # noqa: N802
         self._asker.give_up()

@@ -436,6 +436,10 @@
       <translation type="unfinished" />
     </message>
     <message>
+      <source>%v of %m steps done</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>looking …</source>
       <translation type="unfinished" />
     </message>
@@ -468,6 +472,10 @@
       <translation type="unfinished" />
     </message>
     <message>
+      <source>cancelling …</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Wheel of geosynth</source>
       <translation type="unfinished" />
     </message>
@@ -481,10 +489,6 @@
     </message>
     <message>
       <source>Go on creating it</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Cancelled. What is there is kept: create it again to go on.</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -189,6 +190,58 @@ def test_creating_an_environment_is_explained_before_it_is_done(dock, tmp_path):
     box.folder.setFilePath(str(tmp_path / "taken"))
     assert not box.create_button.isEnabled()
     box.stop()
+
+
+def test_the_next_installer_waits_for_the_end_of_a_cancelled_one(dock, tmp_path, monkeypatch):
+    from geosynth_qgis.core.creation import CreationPlan
+    from geosynth_qgis.core.runner import Outcome
+    from geosynth_qgis.gui import creationbox
+
+    asked, over = threading.Event(), threading.Event()
+
+    def slow(plan, on_event, on_line, is_cancelled):
+        while not is_cancelled():
+            time.sleep(0.01)
+        asked.set()
+        over.wait(60)
+        return Outcome("cancelled", "it is over", 130)
+
+    monkeypatch.setattr(creationbox, "create", slow)
+    box = creationbox.CreationBox()
+    box._plan = CreationPlan(tmp_path / "new", (), 1.0, None, "geosynth-eo")
+    box.create_button.click()
+    box._cancel_button.click()
+    wait_for(asked.is_set, 20)
+    assert box._making and not box.create_button.isEnabled() and not box._cancel_button.isEnabled()
+    over.set()
+    wait_for(lambda: box._words.text() == "it is over", 20)
+    assert not box._making and box.create_button.isEnabled()
+
+
+def test_the_environment_dialog_is_as_high_as_what_is_in_it(dock):
+    from geosynth_qgis.gui.environmentdialog import EnvironmentDialog
+
+    def fits():
+        return dialog.height() == dialog.layout().totalHeightForWidth(dialog.width())
+
+    dialog = EnvironmentDialog()
+    dialog.show()
+    wait_for(fits, 10)
+    closed = dialog.height()
+    dialog.creation.setCollapsed(False)
+    wait_for(lambda: fits() and dialog.height() > closed + 100, 10)
+    opened = dialog.height()
+    dialog.creation._busy(True)
+    wait_for(lambda: fits() and dialog.height() > opened + 100, 10)
+    dialog._say("\n".join(["an answer of many lines"] * 12))
+    high = dialog.height()
+    wait_for(lambda: fits() and dialog.height() > high + 100, 10)
+    dialog._say("")
+    dialog.creation._busy(False)
+    dialog.creation._say("")
+    dialog.creation.setCollapsed(True)
+    wait_for(lambda: fits() and dialog.height() < closed + 10, 10)
+    dialog.close()
 
 
 # -- running
