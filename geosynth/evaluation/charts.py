@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geosynth.evaluation.summary import ArmSummary
 from geosynth.evaluation.svg import ACCENT, INK, PALE, WIDTH, labels, line, marker, svg, text, ticks
 
-LEFT, RIGHT = 250, 140
+LEFT, RIGHT = 290, 140
 _LONGEST = 34
 """Letters of a name that fit beside its row."""
 
