@@ -24,7 +24,7 @@ REQUIREMENT = "geosynth-eo"
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/"
 _STATE = "geosynth-environment.json"
-_GIGABYTES = {("linux", "cuda"): 7.5, ("linux", "cpu"): 3.0, ("win32", "cuda"): 7.0, ("win32", "cpu"): 3.0}
+_GIGABYTES = {("linux", "cuda"): 6.5, ("linux", "cpu"): 3.0, ("win32", "cuda"): 7.0, ("win32", "cpu"): 3.0}
 _UV_PYTHON = "3.12"
 _SCRATCH = "unfinished"
 """What installers unpack goes here, below the environment, where there is room for it, and goes away with each step."""
@@ -146,6 +146,7 @@ class CreationPlan:
         for number, step in enumerate(self.steps, 1):
             mark = tr("done") if number <= done else ""
             lines.append(f"{number}. {step.title}" + (f" ({mark})" if mark else ""))
+        lines.append(f"{len(self.steps) + 1}. {_last_words()}")
         return "\n".join(lines)
 
 
@@ -236,7 +237,7 @@ def create(
             _write_down(plan.folder, [*_done(plan.folder), list(step.argv)])
         except OSError as error:
             return Outcome("failed", tr("{folder} cannot be written: {why}").format(folder=plan.folder, why=error))
-    _tell(on_event, tr("ask geosynth how it is"), total - 1, total)
+    _tell(on_event, _last_words(), total - 1, total)
     try:
         answer = handshake(plan.python_path, is_cancelled=is_cancelled, environment=clean)
     except EnvironmentProblem as problem:
@@ -292,6 +293,11 @@ def _explained(step: Step, outcome: Outcome) -> Outcome:
 def _tell(on_event: Callable[[Event], None] | None, task: str, done: int, total: int) -> None:
     if on_event:
         on_event(Event("progress", task, 0, {"done": done, "total": total, "unit": tr("steps")}))
+
+
+def _last_words() -> str:
+    """The step after the installers': the handshake."""
+    return tr("ask geosynth how it is")
 
 
 def _done(folder: Path) -> list[list[str]]:
