@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/geosynth demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 check: $(READY)
 	$(BIN)/ruff format --check .
