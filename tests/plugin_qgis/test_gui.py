@@ -35,7 +35,7 @@ def test_the_panel_in_qgis(qgis_python: Path, shared_world_tileset: Path, tmp_pa
     }
     command = [qgis_python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--confcutdir", HERE / "in_qgis"]
     result = subprocess.run(
-        [*command, "-o", "addopts=", HERE / "in_qgis" / "panel_tests.py"],  # pyproject's want pytest-xdist
+        [*command, HERE / "in_qgis" / "panel_tests.py"],
         capture_output=True,
         text=True,
         check=False,

@@ -37,7 +37,6 @@ def test_the_provider_in_qgis(scenes: Path, shared_world_tileset: Path, tmp_path
         "OMP_NUM_THREADS": "2",
     }
     command = [shared_qgis_python(), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
-    command += ["-o", "addopts="]  # pyproject's want pytest-xdist
     result = subprocess.run(
         [*command, "--rootdir", tmp_path, "--confcutdir", HERE / "in_qgis", HERE / "in_qgis" / "processing_tests.py"],
         capture_output=True,
