@@ -112,21 +112,26 @@ class Lineage:
 
     @classmethod
     def of(cls, tiles: Iterable[Tile], crs: str) -> Lineage:
-        """The lineage of something that saw ``tiles``, with the labels of those that have any.
+        """The lineage of something that saw ``tiles``, with the labels of those that people labelled.
 
-        Generated images show no place; what their generator saw is in their own tileset's lineage.
+        Generated images show no place, and predicted masks are no labels; what the models behind them saw is in their
+        own tileset's lineage.
         """
         return cls(
             tuple(
                 sorted(
                     {
-                        Seen(tile.image_sha256[:_KEY], tile.scene, crs, tile.geometry.bounds, tile.unknown_fraction < 1)
+                        Seen(tile.image_sha256[:_KEY], tile.scene, crs, tile.geometry.bounds, _has_labels(tile))
                         for tile in tiles
                         if tile.image_origin == "real"
                     }
                 )
             )
         )
+
+
+def _has_labels(tile: Tile) -> bool:
+    return tile.mask_origin == "human" and tile.unknown_fraction < 1
 
 
 def read_lineage(folder: Path) -> Lineage:

@@ -145,8 +145,8 @@ def _seen(lineage: Lineage, real: Tileset, split: Split) -> list[str]:
 
 
 def is_unexplained(synthetic: Tileset) -> bool:
-    """Whether a tileset holds generated tiles but no record of what their generator saw."""
-    made = any("generated" in (tile.image_origin, tile.mask_origin) for tile in synthetic.tiles)
+    """Whether a tileset holds images or masks made by a model but no record of what that saw."""
+    made = any(synthetic_side(tile.image_origin, tile.mask_origin) != "none" for tile in synthetic.tiles)
     return made and not read_lineage(synthetic.path).seen
 
 

@@ -35,6 +35,13 @@ def test_a_seen_tile_is_found_again_by_content_and_by_place(opened: Tileset) -> 
     assert len(lineage.seen) == len(train)
 
 
+def test_a_predicted_mask_is_no_label(opened: Tileset) -> None:
+    first, *others = opened.select("train")
+    lineage = Lineage.of([first, *(replace(tile, mask_origin="predicted") for tile in others)], UTM)
+    assert len(lineage.image_keys) == 1 + len(others)
+    assert lineage.label_keys == Lineage.of([first], UTM).label_keys
+
+
 @pytest.mark.parametrize("crs", [UTM, "EPSG:3857", "EPSG:4326", pyproj.CRS("EPSG:3035").to_wkt()])
 def test_neither_another_name_nor_another_crs_hides_the_ground(opened: Tileset, crs: str) -> None:
     lineage = Lineage.of(opened.select("test"), UTM)
