@@ -24,7 +24,7 @@ REQUIREMENT = "geosynth-eo"
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/"
 _STATE = "geosynth-environment.json"
-_GIGABYTES = {("linux", "cuda"): 6.5, ("linux", "cpu"): 3.0, ("win32", "cuda"): 7.0, ("win32", "cpu"): 3.0}
+_GIGABYTES = {("linux", "cuda"): 7.0, ("linux", "cpu"): 3.0, ("win32", "cuda"): 7.0, ("win32", "cpu"): 3.0}
 _UV_PYTHON = "3.12"
 _SCRATCH = "unfinished"
 """What installers unpack goes here, below the environment, where there is room for it, and goes away with each step."""
