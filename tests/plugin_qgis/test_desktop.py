@@ -41,8 +41,8 @@ def desktop(folder: Path) -> Iterator[Desktop]:
 def open_panel(here: Desktop) -> None:
     """Show the panel by its button, and wait for the environment to answer."""
     here.ask(f"do(project().writeEntry('geosynth', 'folder', {str(here.folder / 'work')!r}))")
-    here.click(here.wait("action_place('geosynthAction')", 20))
-    here.wait("widget('GeosynthDock') is not None", 20)
+    here.click(here.wait("action_place('geosynthAction')", 60))
+    here.wait("widget('GeosynthDock') is not None", 60)
     here.wait("dock()._handshake is not None", 200, "the handshake")
 
 
@@ -80,7 +80,7 @@ def run(here: Desktop, button: str, seconds: float = 400, ends: str = "done") ->
 def settle(here: Desktop) -> None:
     """Wait until the map is drawn, with nothing over it."""
     here.ask("do(iface.messageBar().clearWidgets())")
-    assert here.ask("redrawn()"), "the map is not drawn"
+    here.wait("redrawn()", 60, "the map is drawn")  # again where the panel or a layer has begun another drawing
 
 
 def pixels_on_screen(here: Desktop, raster: Path, screen: Screen, every: int = 5) -> tuple[Screen, Screen]:
@@ -181,7 +181,7 @@ def test_cancel_stops_all_processes_and_what_is_finished_is_kept(desktop: Deskto
     enter(desktop, "geosynth_generate_new_COUNT", "4000")
     choose(desktop, STEPS=2)
     out = desktop.ask("dock().generate.output.value()")
-    desktop.wait("widget('geosynthRun_generate').isEnabled()", 10)
+    desktop.wait("widget('geosynthRun_generate').isEnabled()", 60)
     desktop.click("geosynthRun_generate")
     desktop.wait("(dock().view._tracker.fraction or 0) > 0", 400, "progress")
     assert processes_naming(out)
@@ -206,7 +206,7 @@ def test_from_a_scene_to_polygons(desktop: Desktop, folder: Path) -> None:
         path = str(folder / "scenes" / f"{name}.tif")
         assert desktop.ask(f"iface.addRasterLayer({path!r}, {name!r}).isValid()")
     turn_to(desktop, "Tiles")
-    desktop.wait("dock().tiles.field('SCENES')._list.count() == 3", 10)
+    desktop.wait("dock().tiles.field('SCENES')._list.count() == 3", 60)
     desktop.click(desktop.ask("tick(dock().tiles.field('SCENES')._list, 'scene')"))
     desktop.click(desktop.ask("tick(dock().tiles.field('LABELS')._list, 'scene_mask')"))
     choose(desktop, SIZE=32)
@@ -270,7 +270,7 @@ def assert_polygons_rendered(here: Desktop, classes: Path, screen: Screen) -> No
 def test_a_training_survives_qgis_and_is_found_again(desktop: Desktop, folder: Path) -> None:
     turn_to(desktop, "Generator")
     choose(desktop, STEPS=5000, BATCH=1, SIZE=16, CHECKPOINT_EVERY=5, THREADS=1)
-    desktop.wait("widget('geosynthRun_train').isEnabled()", 10)
+    desktop.wait("widget('geosynthRun_train').isEnabled()", 60)
     out = desktop.ask("dock().generator.output.value()")
     desktop.click("geosynthRun_train")
     desktop.wait("(dock().view._tracker.fraction or 0) > 0", 400, "progress")
