@@ -2,7 +2,7 @@
 
 Bands, and neighbouring pixels, go together: most of what a patch of pixels shows lies in a few directions of the space
 of its values, and what is left is nearly all noise. For each direction the best linear guess has a formula (Wiener's
-filter), and the held-out loss of a network that only corrects it falls several times faster. It is the preconditioning
+filter), and the held-out loss of a network that only corrects it falls faster. It is the preconditioning
 of Karras et al. 2022 (section 5), with a scale for each direction instead of one for all.
 """
 

@@ -33,9 +33,10 @@ def test_the_panel_in_qgis(qgis_python: Path, shared_world_tileset: Path, tmp_pa
         "GEOSYNTH_TEST_SCENES": str(scenes),
         "GEOSYNTH_TEST_PYTHON": sys.executable,
     }
-    command = [qgis_python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--confcutdir", HERE / "in_qgis"]
+    command = [qgis_python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "panel_fixtures"]
+    command += ["--confcutdir", HERE / "in_qgis"]
     result = subprocess.run(
-        [*command, HERE / "in_qgis" / "panel_tests.py"],
+        [*command, *(HERE / "in_qgis" / f"{name}_tests.py" for name in ("panel", "environment"))],
         capture_output=True,
         text=True,
         check=False,

@@ -30,15 +30,18 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_provider_in_qgis(scenes: Path, shared_world_tileset: Path, tmp_path: Path) -> None:
     required("QGIS", has_bindings())
     environment = offscreen(tmp_path) | {
-        "PYTHONPATH": f"{PLUGINS}:/usr/share/qgis/python/plugins",
+        "PYTHONPATH": f"{PLUGINS}:{HERE / 'in_qgis'}:/usr/share/qgis/python/plugins",
         "GEOSYNTH_TEST_TILES": str(shared_world_tileset),
         "GEOSYNTH_TEST_SCENES": str(scenes),
         "GEOSYNTH_TEST_PYTHON": sys.executable,
         "OMP_NUM_THREADS": "2",
     }
-    command = [shared_qgis_python(), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+    command = [shared_qgis_python(), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "processing_fixtures"]
     result = subprocess.run(
-        [*command, "--rootdir", tmp_path, "--confcutdir", HERE / "in_qgis", HERE / "in_qgis" / "processing_tests.py"],
+        [
+            *(*command, "--rootdir", tmp_path, "--confcutdir", HERE / "in_qgis"),
+            *(HERE / "in_qgis" / f"{name}_tests.py" for name in ("processing", "running")),
+        ],
         capture_output=True,
         text=True,
         check=False,

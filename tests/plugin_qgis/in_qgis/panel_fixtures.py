@@ -31,6 +31,12 @@ def wait_for(true, seconds=20.0, what=""):
         QCoreApplication.sendPostedEvents()
 
 
+def words(page):
+    """What a page says is missing."""
+    page.check()
+    return page._words.text()
+
+
 @pytest.fixture
 def fake(tmp_path):
     """The folder of a pretended interpreter; files in it say how it behaves."""

@@ -1,110 +1,26 @@
 """The provider in QGIS: parameters of every algorithm, a model, cancelling, what is loaded. Runs in QGIS's Python."""
 
-import os
 import shlex
-import shutil
-import stat
 import sys
-import time
-from pathlib import Path
 
-import processing
 import pytest
 from geosynth_qgis.core.command_table import COMMANDS
-from geosynth_qgis.core.jobs import JobProblem
-from geosynth_qgis.core.processes import identity
+from processing_fixtures import PYTHON, SCENES, Spoken, polygons, run, wait_for
 from qgis.core import (
     QgsApplication,
     QgsFeature,
-    QgsGeometry,
     QgsProcessing,
-    QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingException,
-    QgsProcessingFeedback,
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
     QgsProcessingModelChildParameterSource,
     QgsProcessingModelOutput,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterMultipleLayers,
-    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QTimer
-
-HERE = Path(__file__).parent
-TILES = Path(os.environ["GEOSYNTH_TEST_TILES"])
-SCENES = Path(os.environ["GEOSYNTH_TEST_SCENES"])
-PYTHON = os.environ["GEOSYNTH_TEST_PYTHON"]
-
-
-def wait_for(true, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        loop = QEventLoop()
-        QTimer.singleShot(20, loop.quit)
-        loop.exec()
-        QCoreApplication.sendPostedEvents()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def provider(qgis_processing):
-    from geosynth_qgis.plugin import GeosynthPlugin
-
-    plugin = GeosynthPlugin(None)
-    plugin.initProcessing()
-    yield QgsApplication.processingRegistry().providerById("geosynth")
-    plugin.unload()
-    assert QgsApplication.processingRegistry().providerById("geosynth") is None
-
-
-@pytest.fixture(autouse=True)
-def interpreter(monkeypatch, tmp_path):
-    from geosynth_qgis import settings
-
-    monkeypatch.setenv("GEOSYNTH_PYTHON", PYTHON)
-    monkeypatch.setattr(settings, "profile_folder", lambda: tmp_path / "profile")
-
-
-@pytest.fixture
-def project():
-    here = QgsProject.instance()
-    here.clear()
-    yield here
-    here.clear()
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """A pretended interpreter whose runs last and have a worker."""
-    folder = tmp_path / "fake"
-    folder.mkdir()
-    shutil.copy(HERE / "fake_geosynth.py", folder / "python")
-    (folder / "python").chmod(0o700 | stat.S_IXUSR)
-    monkeypatch.setenv("GEOSYNTH_PYTHON", str(folder / "python"))
-    return folder
-
-
-class Spoken(QgsProcessingFeedback):
-    """Keeps what was said."""
-
-    def __init__(self):
-        super().__init__(False)
-        self.texts, self.shares = [], []
-
-    def setProgressText(self, text):  # noqa: N802
-        self.texts.append(text)
-
-    def setProgress(self, share):  # noqa: N802
-        self.shares.append(share)
-
-
-def run(name, feedback=None, context=None, **parameters):
-    return processing.run(f"geosynth:{name}", parameters, feedback=feedback, context=context)
-
 
 # -- what there is
 
@@ -191,18 +107,6 @@ def plain(name, project, **parameters):
 
     made = algorithm(name)
     return plain_values(made, made.command, parameters, context_of(project), Exports())
-
-
-def polygons(project, name="drawn é/1"):
-    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=class:string", name, "memory")
-    feature = QgsFeature(layer.fields())
-    feature.setGeometry(
-        QgsGeometry.fromWkt("POLYGON((500000 4999900, 500064 4999900, 500064 5000000, 500000 4999900))")
-    )
-    feature.setAttribute("class", "water")
-    layer.dataProvider().addFeatures([feature])
-    project.addMapLayer(layer)
-    return layer
 
 
 def test_layers_names_ids_and_paths_are_all_taken(project):
@@ -394,94 +298,6 @@ def test_the_designer_offers_outputs_for_what_comes_next():
 def test_the_program_s_own_words_come_back_when_it_fails(project, tmp_path):
     with pytest.raises(QgsProcessingException, match="no-such-legend"):
         run("tile", SCENES=[str(SCENES / "scene.tif")], LEGEND="no-such-legend", OUTPUT=str(tmp_path / "o"))
-
-
-# -- cancelling and jobs
-
-
-def members(group):
-    """The processes of a group; zombies, which nobody has reaped yet, are none."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(its_group) == group and state != "Z":
-            found.append(path.parent.name)
-    return found
-
-
-def test_cancel_leaves_no_process_behind(fake, project, tmp_path):
-    """The worker of a run that goes without it, and holds its pipes: gone within two seconds all the same."""
-    (fake / "steps").write_text("2000")
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geosynth:train")
-    context, feedback = QgsProcessingContext(), QgsProcessingFeedback(False)
-    ended = []
-    task = QgsProcessingAlgRunnerTask(
-        algorithm, {"TILES": str(TILES), "OUTPUT": str(tmp_path / "o")}, context, feedback
-    )
-    task.executed.connect(lambda fine, results: ended.append((fine, results)))
-    QgsApplication.taskManager().addTask(task)
-    wait_for(lambda: (fake / "grandchild").exists() and (fake / "grandchild").read_text())
-    worker = int((fake / "grandchild").read_text())
-    group = os.getpgid(worker)
-    assert group != os.getpgid(0) and identity(worker)
-    start = time.monotonic()
-    task.cancel()
-    wait_for(lambda: ended)
-    assert time.monotonic() - start < 2.5
-    assert not ended[0][0] and not identity(worker)
-    assert members(group) == []
-
-
-def test_the_panel_s_runner_tells_a_cancelled_run_from_a_failed_one(fake, project, tmp_path):
-    from geosynth_qgis.processing.running import RunningAlgorithm
-
-    (fake / "steps").write_text("2000")
-    ended, events = [], []
-    running = RunningAlgorithm()
-    running.finished.connect(lambda *told: ended.append(told))
-    running.received.connect(events.append)
-    running.start("train", {"TILES": str(TILES), "OUTPUT": str(tmp_path / "o")}, project)
-    wait_for(lambda: any(event.kind == "metric" for event in events))
-    running.cancel()
-    wait_for(lambda: ended, 3)
-    assert ended[0][0] == "cancelled" and "--resume" in ended[0][2].message
-    ended.clear()
-    running.start("train", {"TILES": str(tmp_path / "gone"), "OUTPUT": str(tmp_path / "o")}, project)
-    wait_for(lambda: ended, 3)
-    assert ended[0][0] == "failed" and "no folder" in ended[0][2].message
-
-
-def test_what_the_panel_ran_is_in_the_history(fake, project, tmp_path):
-    from geosynth_qgis.processing.running import RunningAlgorithm
-    from processing.core.ProcessingLog import ProcessingLog
-
-    ended = []
-    running = RunningAlgorithm()
-    running.finished.connect(lambda *told: ended.append(told))
-    running.start("train", {"TILES": str(TILES), "STEPS": 77, "OUTPUT": str(tmp_path / "o")}, project)
-    wait_for(lambda: ended)
-    assert ended[0][0] == "done", ended
-    assert any("geosynth:train" in entry.text and "77" in entry.text for entry in ProcessingLog.getLogEntries())
-
-
-def test_a_detached_job_keeps_what_was_drawn(fake, project, tmp_path):
-    from geosynth_qgis.processing.running import detached
-
-    drawn = polygons(project)
-    parameters = {"MODEL": "base", "FROM_MASKS": [drawn], "CLASS_FIELD": "class", "OUTSIDE": "grass",
-                  "OUTPUT": str(tmp_path / "o")}  # fmt: skip
-    job = detached("generate", parameters, "painting", project)
-    (path,) = job.values["FROM_MASKS"]
-    assert str(tmp_path / "profile") in path and QgsVectorLayer(path, "x", "ogr").featureCount() == 1
-    wait_for(lambda: job.state() == "done")
-    assert job.output == str(tmp_path / "o") and "made" in job.message()
-    with pytest.raises(JobProblem, match="temporary"):
-        detached("train", {"TILES": str(TILES), "OUTPUT": "TEMPORARY_OUTPUT"}, "", project)
-    with pytest.raises(JobProblem, match="how many pairs"):
-        detached("generate", {"MODEL": "base", "OUTPUT": str(tmp_path / "o")}, "", project)
 
 
 def test_another_protocol_is_refused_with_words(fake):
