@@ -23,9 +23,9 @@ from geosynth.grid import Grid
 from geosynth.legend import raster_style
 from geosynth.lineage import FILE as LINEAGE
 from geosynth.lineage import Lineage
-from geosynth.tilesetmosaic import image_mosaic, image_style, mask_mosaic
 from geosynth.rasters import image_bytes, mask_bytes
 from geosynth.tileset import FORMAT, INDEX, BandStatistics, Tile, Tileset, TileSpec, class_fractions, to_frame
+from geosynth.tilesetmosaic import image_mosaic, image_style, mask_mosaic
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC digital source type of media made by a trained model."""

@@ -48,6 +48,7 @@ def open_panel(here: Desktop) -> None:
 
 def turn_to(here: Desktop, step: str) -> None:
     here.click(here.ask(f"cell(dock().steps, 0, {step!r})"))
+    here.wait(f"dock().steps.currentItem().text() == {step!r}", 60, f"the page {step}")
 
 
 def enter(here: Desktop, name: str, text: str) -> None:
@@ -56,6 +57,7 @@ def enter(here: Desktop, name: str, text: str) -> None:
     here.key("ctrl+a")
     here.type(text)
     here.key("Tab")
+    here.wait(f"widget({name!r}).text() == {text!r}", 60, f"{text} in {name}")
 
 
 def choose(here: Desktop, **values: object) -> None:
@@ -68,10 +70,10 @@ def run(here: Desktop, button: str, seconds: float = 400, ends: str = "done") ->
     """Click the button of a page and wait for the end of its run."""
     pressable = f"(lambda b: b is not None and b.isEnabled())(widget({button!r}))"
     here.wait(
-        pressable, 15, f"{button} can be pressed: {here.ask('dock().pages[dock().steps.currentRow()]._words.text()')}"
+        pressable, 60, f"{button} can be pressed: {here.ask('dock().pages[dock().steps.currentRow()]._words.text()')}"
     )
     here.click(button)
-    here.wait("dock().view.run is not None and dock().view.busy", 10, "the run begins")
+    here.wait("dock().view.run is not None and dock().view.busy", 60, "the run begins")
     here.wait("not dock().view.busy", seconds, "the run ends")
     state = here.ask("[dock().view.run.state, dock().view._message.text(), dock().view._log.toPlainText()[-1500:]]")
     assert state[0] == ends, state

@@ -124,10 +124,14 @@ class Desktop:
     # -- mouse, keys, eyes
 
     def click(self, where: Any, button: int = 1) -> None:
-        """A click of the mouse: on a widget by its object name, or at a place on the screen."""
+        """A click of the mouse: on a widget by its object name, or at a place on the screen.
+
+        QGIS answers questions also before it has come to the click: wait for what it brings about.
+        """
         if isinstance(where, str):
+            self.wait(f"widget({where!r}) is not None", 60, f"{where} is there")
             self.ask(f"into_view({where!r})")
-            where = self.wait(f"place({where!r})", 10, f"{where} on the screen")
+            where = self.ask(f"place({where!r})")
         self._do("mousemove", where[0], where[1], "sleep", "0.08", "click", button, "sleep", "0.08")
 
     def type(self, text: str) -> None:
