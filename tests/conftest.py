@@ -29,6 +29,7 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what one process of a parallel run does, so that no fixture is made twice; begin with what takes longest."""
     items.sort(key=lambda item: item.path.name != "test_kill.py")
