@@ -3,6 +3,10 @@
 A sampler turns what the network says at a noise level into the state at the next one. ``euler`` follows the straight
 line, ``dpm`` is DPM-Solver++ of second order (Lu et al. 2022), ``ddim`` is Song et al. 2021 without noise, ``ddpm`` is
 the ancestral sampler of Ho et al. 2020, which adds noise at every step.
+
+On the straight line the levels are evenly spaced in the log of the signal-to-noise ratio. What is large in a tile,
+its mean most of all, is decided at levels above 0.9: evenly spaced levels spend one step of ten there, and it comes out
+with half of its contrast (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -13,11 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from geosynth.diffusion.process import CLIP, TIMESTEPS, Process
 from geosynth.errors import ModelError
+
+HIGHEST, LOWEST = 0.995, 0.02
+"""Noise levels of the first and the last evaluation on the straight line."""
 
 _STEPS = {"euler": 30, "dpm": 10, "ddim": 50, "ddpm": TIMESTEPS}
 
@@ -58,13 +66,12 @@ class Stepper:
         if process.betas is not None and steps > TIMESTEPS:
             raise ModelError(f"{sampler} makes at most {TIMESTEPS} steps, not {steps}", remedy="give fewer --steps")
         self._scheduler: Any = _scheduler(process, sampler)
-        if sampler == "euler":
-            self._scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), device=device)
+        if process.betas is None:
+            levels = flow_levels(steps)
+            _set_levels(self._scheduler, levels, device)
         else:
             self._scheduler.set_timesteps(steps, device=device)
-        timesteps = self._scheduler.timesteps
-        # The exact level: the integer timestep of a flow scheduler is a rounding of it.
-        levels = self._scheduler.sigmas[: len(timesteps)] if process.betas is None else (timesteps + 1) / TIMESTEPS
+            levels = (self._scheduler.timesteps.cpu().numpy() + 1) / TIMESTEPS
         self.levels: list[float] = [float(level) for level in levels]
         self.remembers = sampler == "dpm"
         self._noisy = sampler == "ddpm"
@@ -91,6 +98,24 @@ class Stepper:
         noise = {"generator": list(generators)} if self._noisy and generators is not None else {}
         stepped: Tensor = scheduler.step(answer, scheduler.timesteps[position], state, return_dict=False, **noise)[0]
         return stepped
+
+
+def flow_levels(steps: int) -> NDArray[np.float64]:
+    """Falling noise levels of ``steps`` evaluations on the straight line, evenly spaced in log((1 - level) / level)."""
+    first, last = (np.log(level / (1 - level)) for level in (HIGHEST, LOWEST))
+    spaced: NDArray[np.float64] = 1 / (1 + np.exp(-np.linspace(first, last, steps)))
+    return spaced
+
+
+def _set_levels(scheduler: Any, levels: NDArray[np.float64], device: str | torch.device) -> None:
+    """Step through given levels. The solver takes none from outside, so its tables are set after its own are made."""
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        scheduler.set_timesteps(sigmas=levels, device=device)
+        return
+    scheduler.set_timesteps(len(levels), device=device)
+    scheduler.sigmas = torch.from_numpy(np.append(levels, 0.0).astype(np.float32))
+    scheduler.timesteps = torch.from_numpy(levels * TIMESTEPS).to(device, torch.int64)
+    scheduler.set_begin_index(0)  # levels that round to one timestep are two steps all the same
 
 
 def _scheduler(process: Process, sampler: str) -> Any:

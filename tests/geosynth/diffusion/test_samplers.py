@@ -43,6 +43,18 @@ def test_few_steps_lose_spread_but_no_more(process: Process, sampler: str) -> No
     assert sample(process, sampler, 20).std() == pytest.approx(SPREAD, abs=0.1)
 
 
+def test_ten_steps_keep_the_contrast_of_what_is_large_and_of_what_is_small() -> None:
+    """Along a direction with 512 times the power of noise (the mean of a tile of 64 px), or a fiftieth of it."""
+    flow = RECIPES["flow"].process
+    power = torch.logspace(-1.7, 2.7, 12)
+    stepper = Stepper(flow, "dpm", 10)
+    state = torch.ones(1, len(power))
+    for position, level in enumerate(stepper.levels):
+        answer = (level - (1 - level) * power) / ((1 - level) ** 2 * power + level**2) * state
+        state = stepper.step(position, answer, state)
+    assert torch.allclose(state[0] / power.sqrt(), torch.ones(len(power)), atol=0.06)
+
+
 def test_the_second_order_solver_is_nearer_than_euler() -> None:
     flow = RECIPES["flow"].process
     errors = [abs(float(sample(flow, sampler, 20).std()) - SPREAD) for sampler in ("dpm", "euler")]
