@@ -93,8 +93,8 @@ class Stepper:
         scheduler = self._scheduler
         if not self.remembers:
             scheduler = copy.copy(scheduler)  # a scheduler counts its calls; here ``position`` says where we are
-            if hasattr(scheduler, "set_begin_index"):
-                scheduler.set_begin_index(position)
+        if hasattr(scheduler, "set_begin_index") and scheduler.step_index is None:
+            scheduler.set_begin_index(position)  # not by its timestep: two levels may round to one
         noise = {"generator": list(generators)} if self._noisy and generators is not None else {}
         stepped: Tensor = scheduler.step(answer, scheduler.timesteps[position], state, return_dict=False, **noise)[0]
         return stepped
@@ -115,7 +115,6 @@ def _set_levels(scheduler: Any, levels: NDArray[np.float64], device: str | torch
     scheduler.set_timesteps(len(levels), device=device)
     scheduler.sigmas = torch.from_numpy(np.append(levels, 0.0).astype(np.float32))
     scheduler.timesteps = torch.from_numpy(levels * TIMESTEPS).to(device, torch.int64)
-    scheduler.set_begin_index(0)  # levels that round to one timestep are two steps all the same
 
 
 def _scheduler(process: Process, sampler: str) -> Any:
