@@ -1,7 +1,7 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
-    python benchmarks/ablation.py rate objective bits shortcut sampling guidance specks labels wanted network start \\
-        --data DIR --work DIR
+    python benchmarks/ablation.py rate objective bits shortcut sampling levels guidance specks labels wanted network \\
+        start --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
 Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
@@ -19,13 +19,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import torch
 from ablation_data import dubai_tiles, world_tiles, yardstick_segmenter
 from ablation_training import BASE, NETWORKS, Run, train
+from numpy.typing import NDArray
 
+from geosynth.diffusion import samplers
 from geosynth.diffusion.generate import generate
 from geosynth.diffusion.generator import load_generator
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
@@ -46,14 +51,15 @@ COUNT = 400
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a generator is asked: in how many evaluations, by which sampler, how guided, what is given, and the pixels
-    below which areas of its masks go."""
+    """How a generator is asked: in how many evaluations, by which sampler, how guided, what is given, the pixels below
+    which areas of its masks go, and how its noise levels lie (one of SPACINGS; empty: as they do in ``generate``)."""
 
     sampler: str
     steps: int
     guidance: float = 1.0
     question: str = "joint"
     sieve: int = 0
+    spacing: str = ""
 
     @property
     def calls(self) -> int:
@@ -64,7 +70,19 @@ class Sampling:
     @property
     def name(self) -> str:
         sieve = f"-sieve{self.sieve}" if self.sieve else ""
-        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}{sieve}"
+        spacing = f"-{self.spacing}" if self.spacing else ""
+        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}{sieve}{spacing}"
+
+
+def even(steps: int) -> NDArray[np.float64]:
+    """Noise levels of one distance, as diffusers has them: from 0.999 down."""
+    return 0.999 * (1 - np.arange(steps) / steps)
+
+
+SPACINGS: dict[str, Callable[[int], NDArray[np.float64]]] = {
+    "even": even,
+    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.02, 0.05, 0.1, 0.2)},
+}
 
 
 SEEDS = range(2)
@@ -125,7 +143,8 @@ class Lab:
             COUNT, 1, asked.steps, asked.guidance, block=16, sampler=asked.sampler, sieve=asked.sieve, **given
         )
         start = time.process_time()
-        generate(model, request, out, Events(), rerun="resume", device="cpu")
+        with patch.object(samplers, "flow_levels", SPACINGS.get(asked.spacing, samplers.flow_levels)):
+            generate(model, request, out, Events(), rerun="resume", device="cpu")
         seconds = time.process_time() - start
         found = self.yardstick(run.data).measure(Tileset(out), Events())
         content = numbers_of(found) | {"seconds": seconds / COUNT}
@@ -262,6 +281,20 @@ def sampling(lab: Lab) -> str:
     )
 
 
+def levels(lab: Lab) -> str:
+    tables = []
+    for data, place in (("world", "made-up world"), ("dubai", "Dubai")):
+        rows = {
+            f"{'new pairs' if asked.question == 'joint' else 'images for real masks'}, {spacing}": [
+                lab.measured(Run(data, seed=seed, bits=BEST), replace(asked, spacing=spacing)) for seed in SEEDS
+            ]
+            for asked in (FAST, Sampling("dpm", 10, 1.0, "image"))
+            for spacing in SPACINGS
+        }
+        tables.append(table(f"How noise levels lie (flow, dpm 10; {place})", lab.floor(data), rows))
+    return "\n".join(tables)
+
+
 def guidance(lab: Lab) -> str:
     rows = {
         f"{'new pairs' if question == 'joint' else 'images for real masks'}, guidance {strength:g}": [
@@ -380,6 +413,7 @@ def main() -> None:
         "bits": bits,
         "shortcut": shortcut,
         "sampling": sampling,
+        "levels": levels,
         "guidance": guidance,
         "specks": specks,
         "labels": labels,
