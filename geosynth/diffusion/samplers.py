@@ -102,7 +102,15 @@ class Stepper:
 
 
 def flow_levels(steps: int, *, lowest: float = LOWEST) -> NDArray[np.float64]:
-    """Falling noise levels of ``steps`` evaluations on the straight line, evenly spaced in log((1 - level) / level)."""
+    """Falling noise levels of ``steps`` evaluations on the straight line, evenly spaced in log((1 - level) / level).
+
+    Args:
+        steps: at least 1.
+        lowest: the last of them, 0..1.
+
+    Returns:
+        float64 (steps,), each between 0 (clean) and 1 (noise).
+    """
     first, last = (np.log(level / (1 - level)) for level in (HIGHEST, lowest))
     spaced: NDArray[np.float64] = 1 / (1 + np.exp(-np.linspace(first, last, steps)))
     return spaced
