@@ -37,7 +37,7 @@ from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.request import GenerateRequest
 from geosynth.evaluation.agreement import generator_confusion
 from geosynth.evaluation.fidelity import class_shares
-from geosynth.evaluation.yardstick import Fidelity, Yardstick
+from geosynth.evaluation.yardstick import Fidelity, SampleSizes, Yardstick
 from geosynth.events import Events
 from geosynth.normalisation import Normalisation
 from geosynth.samples import Pair, TilesetDataset
@@ -127,7 +127,9 @@ class Lab:
     def yardstick(self, name: str) -> Yardstick:
         if name not in self._yardsticks:
             segmenter = load_segmenter(yardstick_segmenter(self.tiles(name), self.work / name, Events()), "cpu")
-            self._yardsticks[name] = Yardstick(Tileset(self.tiles(name)), segmenter, None, COUNT, Events())
+            self._yardsticks[name] = Yardstick(
+                Tileset(self.tiles(name)), segmenter, None, SampleSizes(COUNT, COUNT), Events()
+            )
         return self._yardsticks[name]
 
     def measured(self, run: Run, asked: Sampling) -> dict[str, float]:

@@ -17,7 +17,7 @@ from sheet import Block, page_of
 
 from geosynth.diffusion.generate import GenerateRequest, generate
 from geosynth.evaluation.contact import png, stretch_of
-from geosynth.evaluation.yardstick import Yardstick
+from geosynth.evaluation.yardstick import SampleSizes, Yardstick
 from geosynth.events import Events
 from geosynth.legend import load_legend
 from geosynth.segmentation.segmenter import load_segmenter
@@ -67,7 +67,7 @@ def main() -> None:
     real = Tileset(tiles)
     train_segmenter(tiles, [], SegmenterPlan(steps=1000), given.work / "segmenter", events, rerun="resume", threads=1)
     segmenter = load_segmenter(given.work / "segmenter", "cpu")
-    yardstick = Yardstick(real, segmenter, None, given.count, events)
+    yardstick = Yardstick(real, segmenter, None, SampleSizes(given.count, given.count), events)
     rows, blocks = {"real, of another place": yardstick.floor}, list[Block]()
     for model in given.models:
         name = Path(model).name

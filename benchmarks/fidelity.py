@@ -21,7 +21,7 @@ import torch
 from geosynth.diffusion.generator import load_generator
 from geosynth.errors import GeosynthError
 from geosynth.evaluation.agreement import STEPS, Agreement
-from geosynth.evaluation.yardstick import LIMIT, Fidelity, Yardstick, common_count
+from geosynth.evaluation.yardstick import LIMIT, Fidelity, Yardstick, common_sizes
 from geosynth.events import Events
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.tileset import Tileset
@@ -56,12 +56,12 @@ COLUMNS: dict[str, Callable[[Fidelity], str]] = {
 def table(rows: dict[str, Fidelity]) -> str:
     first = next(iter(rows.values()))
     lines = [
-        f"N = {first.tiles} tiles a side; FID over {first.fid_dimensions} principal components. KID and FID are of"
-        " features of the segmenter: they compare with each other only. classes, neighbours, borders: Jensen–Shannon"
-        " divergence in bits of the shares of classes, of neighbouring pixels, of neighbouring pixels of two classes."
-        " sizes: doublings by which connected areas differ. agrees: mean IoU on the row's pairs / on real held-out"
-        " pairs. copy ratio: distance to the nearest training tile over that of held-out tiles; too near: below their"
-        " 1st percentile.",
+        f"{first.sizes.images} images and {first.sizes.pairs} labelled pairs a side; FID over {first.fid_dimensions}"
+        " principal components. KID and FID are of features of the segmenter: they compare with each other only."
+        " classes, neighbours, borders: Jensen–Shannon divergence in bits of the shares of classes, of neighbouring"
+        " pixels, of neighbouring pixels of two classes. sizes: doublings by which connected areas differ. agrees: mean"
+        " IoU on the row's pairs / on real held-out pairs. copy ratio: distance to the nearest training tile over that"
+        " of held-out tiles; too near: below their 1st percentile.",
         "",
         "| tiles | " + " | ".join(COLUMNS) + " |",
         "|---|" + "---|" * len(COLUMNS),
@@ -101,8 +101,8 @@ def measured(given: argparse.Namespace) -> tuple[dict[str, Fidelity], tuple[str,
     if generator is not None:
         generator.pipeline.to(segmenter.device)
     events = Events()
-    count = common_count(real, synthetic, given.count)
-    yardstick = Yardstick(real, segmenter, generator, count, events, steps=given.steps)
+    sizes = common_sizes(real, synthetic, given.count)
+    yardstick = Yardstick(real, segmenter, generator, sizes, events, steps=given.steps)
     rows = {f"real, {yardstick.held_out_split}": yardstick.floor}
     if (more := yardstick.other_training_tiles(events)) is not None:
         rows["real, more of train"] = more

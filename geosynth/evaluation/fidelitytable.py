@@ -9,7 +9,7 @@ from os import PathLike
 from geosynth.devices import one_thread
 from geosynth.errors import ModelError, TilesetError
 from geosynth.evaluation.features import FeatureNetwork
-from geosynth.evaluation.yardstick import Fidelity, Yardstick, common_count
+from geosynth.evaluation.yardstick import Fidelity, Yardstick, common_sizes
 from geosynth.events import Events
 from geosynth.segmentation.segmenter import load_segmenter
 from geosynth.tileset import Tileset
@@ -62,10 +62,10 @@ def fidelity_table(
     if not synthetic:
         return FidelityTable((), ("There are no synthetic tiles to measure.",))
     try:
-        count = common_count(real, list(synthetic.values()))
+        sizes = common_sizes(real, list(synthetic.values()))
         with one_thread():
             judge = None if segmenter is None else load_segmenter(segmenter, "cpu")
-            yardstick = Yardstick(real, judge, None, count, events, features=features)
+            yardstick = Yardstick(real, judge, None, sizes, events, features=features)
             found = {name: yardstick.measure(tileset, events) for name, tileset in synthetic.items()}
     except (ModelError, TilesetError) as error:
         return FidelityTable((), (f"KID, FID and the like were not measured: {error.what}.",))
@@ -79,7 +79,7 @@ def _row(name: str, entry: Fidelity) -> tuple[str, ...]:
     fits = entry.segmenter_agreement
     return (
         name,
-        f"{entry.tiles:,}",
+        f"{entry.sizes.images:,}",
         f"{entry.kid.value:.2f} ± {entry.kid.standard_error:.2f}".replace("-", "−"),
         f"{entry.fid:.2f}",
         *(f"{value:.2f}" for value in (near.precision, near.recall, near.density, near.coverage)),
@@ -89,12 +89,18 @@ def _row(name: str, entry: Fidelity) -> tuple[str, ...]:
 
 
 def _words(found: Mapping[str, Fidelity], yardstick: Yardstick, name: str) -> Sequence[str]:
-    floor, count = yardstick.floor, yardstick.count
+    floor, sizes = yardstick.floor, yardstick.sizes
+    numbers = "All numbers" if sizes.images == sizes.pairs else "Numbers of images"
     words = [
-        f"The first row is what {name} get, compared in the same way: they are real, so no better can be asked for. All"
-        f" numbers are of {count:,} tiles against {count:,} real training tiles. The features are those of"
-        f" {yardstick.network.name}."
+        f"The first row is what {name} get, compared in the same way: they are real, so no better can be asked for."
+        f" {numbers} are of {sizes.images:,} tiles against {sizes.images:,} real training tiles."
+        f" The features are those of {yardstick.network.name}."
     ]
+    if sizes.images != sizes.pairs:
+        words.append(
+            f"For images real tiles without labels count as well; borders and how well masks fit are of {sizes.pairs:,}"
+            " labelled tiles a side."
+        )
     for label, entry in found.items():
         apart = entry.kid.value - floor.kid.value
         noise = 2 * (entry.kid.standard_error**2 + floor.kid.standard_error**2) ** 0.5

@@ -1,7 +1,8 @@
 """One yardstick for synthetic tiles: a sample of real training tiles, and how real held-out tiles come out against it.
 
 Every number depends on the number of tiles, so all that is compared is measured on equally many: one yardstick, several
-tilesets. What held-out real tiles get is the floor: they are real, from another place, and no copies.
+tilesets. What held-out real tiles get is the floor: they are real, from another place, and no copies. Images are
+compared with all real ones, also those without labels: with few labels that decides whether a difference can be seen.
 """
 
 from __future__ import annotations
@@ -54,11 +55,20 @@ _FEWEST = COVERAGE_NEIGHBOURS + 3
 
 
 @dataclass(frozen=True)
+class SampleSizes:
+    """Tiles a side: ``images`` for what looks at images alone, ``pairs`` for what looks at masks as well."""
+
+    images: int
+    pairs: int
+
+
+@dataclass(frozen=True)
 class Fidelity:
-    """How ``tiles`` tiles compare with equally many real training tiles. Smaller is better unless said otherwise.
+    """How synthetic tiles compare with equally many real training tiles. Smaller is better unless said otherwise.
 
     Attributes:
-        tiles: sample size N of everything but the copy check.
+        sizes: sample sizes; that of images holds for KID, FID and neighbourhoods, that of pairs for all others but the
+            copy check, which looks at every image.
         kid: KID of segmenter features; 0 on average for unseen tiles of the same kind.
         fid: FID of the first ``fid_dimensions`` principal components of these features, in units of the variance of
             real tiles in all dimensions; never 0, see the floor.
@@ -77,7 +87,7 @@ class Fidelity:
         share_nearer: share of generated images that come suspiciously near a training tile; about 0.01 is normal.
     """
 
-    tiles: int
+    sizes: SampleSizes
     kid: KernelDistance
     fid: float
     fid_dimensions: int
@@ -108,44 +118,52 @@ def fid_dimensions(tiles: int) -> int:
     return min(FID_DIMENSIONS, tiles // 4)
 
 
-def usable(tileset: Tileset, split: Split | None = None) -> tuple[Tile, ...]:
-    """Tiles that can be compared: labelled, not rejected, without large holes."""
-    return tuple(tile for tile in tileset.select(split, labelled=True) if tile.valid_fraction >= WHOLE)
+def _usable(tileset: Tileset, split: Split | None = None) -> tuple[Tile, ...]:
+    """Tiles whose images can be compared: not rejected, without large holes."""
+    return tuple(tile for tile in tileset.select(split) if tile.valid_fraction >= WHOLE)
 
 
 def _usable_real(tileset: Tileset, split: Split) -> tuple[Tile, ...]:
     """Those of which no side was made by a model: tiles of a synthetic scene are in real tilesets, too."""
-    return tuple(tile for tile in usable(tileset, split) if not _is_synthetic(tile))
+    return tuple(tile for tile in _usable(tileset, split) if not _is_synthetic(tile))
+
+
+def _labelled(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
+    return tuple(tile for tile in tiles if tile.labelled)
 
 
 def _is_synthetic(tile: Tile) -> bool:
     return synthetic_side(tile.image_origin, tile.mask_origin) != "none"
 
 
-def common_count(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -> int:
-    """The largest number of tiles that training, held-out tiles and every one of ``others`` can give.
+def common_sizes(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -> SampleSizes:
+    """The most tiles that training, held-out tiles and every one of ``others`` can give.
 
     Raises:
-        TilesetError: one has too few; the message names it.
+        TilesetError: one has too few labelled tiles; the message names it.
     """
-    sizes = [
-        (real, len(_usable_real(real, "train")), "real training"),
-        (real, len(_held_out(real)), "real held-out (val or test)"),
+    found = [
+        (real, _usable_real(real, "train"), "real training"),
+        (real, _held_out(real), "real held-out (val or test)"),
+        *((other, _usable(other), "synthetic") for other in others),
     ]
-    sizes += [(other, len(usable(other)), "synthetic") for other in others]
-    for tileset, size, kind in sizes:
-        if size < _FEWEST:
+    for tileset, tiles, kind in found:
+        if (size := len(_labelled(tiles))) < _FEWEST:
             raise TilesetError(
                 f"{size} labelled {kind} tiles with data nearly everywhere, too few to compare",
                 where=tileset.path,
                 remedy=f"give a tileset with at least {_FEWEST}",
             )
-    return min(limit, *(size for _, size, _ in sizes))
+    return SampleSizes(
+        min(limit, *(len(tiles) for _, tiles, _ in found)),
+        min(limit, *(len(_labelled(tiles)) for _, tiles, _ in found)),
+    )
 
 
 def _held_out(real: Tileset) -> tuple[Tile, ...]:
     # Not the test split where it can be helped: whoever tunes by these numbers must not have seen it.
-    return _usable_real(real, "val") or _usable_real(real, "test")
+    val = _usable_real(real, "val")
+    return val if _labelled(val) else _usable_real(real, "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +185,7 @@ class Yardstick:
         segmenter: trained on real tiles alone; its encoder gives the features, and its masks are compared with those of
             the pairs. None leaves the masks out.
         generator: asked for masks too, when it can answer; None leaves that out.
-        count: tiles a side, evenly spread over each index; see ``common_count``.
+        sizes: tiles a side, evenly spread over each index; see ``common_sizes``.
         events: told the progress, asked whether to stop.
         steps: network evaluations a mask that the generator is asked for.
         features: gives the features instead of the segmenter; one of the two there must be.
@@ -186,7 +204,7 @@ class Yardstick:
         real: Tileset,
         segmenter: Segmenter | None,
         generator: Generator | None,
-        count: int,
+        sizes: SampleSizes,
         events: Events,
         *,
         steps: int = STEPS,
@@ -197,14 +215,13 @@ class Yardstick:
         if network is None:
             raise ValueError("features come from a segmenter or from another network")
         self.network = network
-        if count > common_count(real, (), count):
-            raise TilesetError(f"has not {count} tiles in both splits", where=real.path, remedy="compare fewer tiles")
-        self.real, self.segmenter, self.count, self.steps = real, segmenter, count, steps
+        self._check_sizes(real, (), sizes)
+        self.real, self.segmenter, self.sizes, self.steps = real, segmenter, sizes, steps
         self.generator = generator if generator is not None and generator.pipeline.two_levels else None
         self._copies = CopySearch(real)
-        dataset = self._dataset(real, _usable_real(real, "train"))
-        self._reference = {pair.tile.id for pair in dataset.pairs}
-        self._features, self._masks = dataset_features(network, dataset, events), _masks(dataset)
+        images, labelled = self._datasets(real, _usable_real(real, "train"))
+        self._reference = {pair.tile.id for dataset in (images, labelled) for pair in dataset.pairs}
+        self._features, self._masks = dataset_features(network, images, events), _masks(labelled)
         self._space = FeatureSpace.fit(self._features)
         held_out = _held_out(real)
         self.held_out_split = held_out[0].split
@@ -218,11 +235,8 @@ class Yardstick:
             TilesetError: it does not go with the real one, has too few tiles, or one cannot be read.
         """
         check_compatible(self.real, synthetic)
-        if common_count(self.real, [synthetic], self.count) < self.count:
-            raise TilesetError(
-                f"has fewer than {self.count} labelled tiles", where=synthetic.path, remedy="compare fewer tiles"
-            )
-        sample = self._measured(synthetic, usable(synthetic), events)
+        self._check_sizes(self.real, [synthetic], self.sizes)
+        sample = self._measured(synthetic, _usable(synthetic), events)
         check = self._copies.check(synthetic, events)
         ratio = None
         if check is not None and len(check.held_out) and np.median(check.held_out) > 0:
@@ -232,31 +246,48 @@ class Yardstick:
     def other_training_tiles(self, events: Events) -> Fidelity | None:
         """What training tiles outside the reference get: a floor without a change of place; None with too few."""
         others = [tile for tile in _usable_real(self.real, "train") if tile.id not in self._reference]
-        if len(others) < self.count:
+        if len(others) < self.sizes.images or len(_labelled(others)) < self.sizes.pairs:
             return None
         return self._compared(self._measured(self.real, others, events), copy_ratio=None, share_nearer=None)
 
-    def _dataset(self, tileset: Tileset, tiles: Sequence[Tile]) -> TilesetDataset:
-        spread = [tiles[position * len(tiles) // self.count] for position in range(self.count)]
-        return TilesetDataset([Pair(tileset, tile) for tile in spread], self.network.normalisation)
+    @staticmethod
+    def _check_sizes(real: Tileset, others: Sequence[Tileset], asked: SampleSizes) -> None:
+        has = common_sizes(real, others, max(asked.images, asked.pairs))
+        for kind, there, wanted in (("", has.images, asked.images), ("labelled ", has.pairs, asked.pairs)):
+            if there < wanted:
+                raise TilesetError(
+                    f"{there} {kind}tiles to compare, fewer than {wanted}",
+                    where=(*others, real)[0].path,
+                    remedy="compare fewer tiles",
+                )
+
+    def _datasets(self, tileset: Tileset, tiles: Sequence[Tile]) -> tuple[TilesetDataset, TilesetDataset]:
+        """Samples of the images and of the labelled tiles; one dataset, read once, where they are the same tiles."""
+        images = _spread(tiles, self.sizes.images)
+        labelled = _spread(_labelled(tiles), self.sizes.pairs)
+        read = [
+            TilesetDataset([Pair(tileset, tile) for tile in some], self.network.normalisation)
+            for some in ([images] if images == labelled else [images, labelled])
+        ]
+        return read[0], read[-1]
 
     def _measured(self, tileset: Tileset, tiles: Sequence[Tile], events: Events) -> _Measured:
-        dataset = self._dataset(tileset, tiles)
+        images, labelled = self._datasets(tileset, tiles)
         asked, segmenter = self.generator, self.segmenter
-        features, segmented = dataset_features(self.network, dataset, events), None
+        features, segmented = dataset_features(self.network, images, events), None
         if segmenter is not None:
             # Raster values are kept, so taking them another way reads nothing anew.
-            dataset.normalisation = segmenter.spec.normalisation
-            segmented = segmenter_confusion(segmenter, dataset, events)
+            labelled.normalisation = segmenter.spec.normalisation
+            segmented = segmenter_confusion(segmenter, labelled, events)
         return _Measured(
             features,
-            _masks(dataset),
+            _masks(labelled),
             segmented,
-            None if asked is None else generator_confusion(asked, dataset, events, steps=self.steps),
+            None if asked is None else generator_confusion(asked, labelled, events, steps=self.steps),
         )
 
     def _compared(self, sample: _Measured, *, copy_ratio: float | None, share_nearer: float | None) -> Fidelity:
-        classes, dimensions = len(self.real.spec.legend), fid_dimensions(self.count)
+        classes, dimensions = len(self.real.spec.legend), fid_dimensions(self.sizes.images)
         ours, theirs = self._space.scaled(self._features), self._space.scaled(sample.features)
         projected = [self._space.projected(features, dimensions) for features in (self._features, sample.features)]
         shares = [class_shares(masks, classes) for masks in (self._masks, sample.masks)]
@@ -265,7 +296,7 @@ class Yardstick:
         apart = tuple(size_distance(one, other) for one, other in zip(*sizes, strict=True))
         real = self._held_out
         return Fidelity(
-            tiles=self.count,
+            sizes=self.sizes,
             kid=kernel_distance(ours, theirs),
             fid=frechet_distance(projected[0], projected[1]),
             fid_dimensions=dimensions,
@@ -283,6 +314,11 @@ class Yardstick:
         )
 
 
+def _spread(tiles: Sequence[Tile], count: int) -> list[Tile]:
+    """``count`` of the tiles, evenly spread."""
+    return [tiles[position * len(tiles) // count] for position in range(count)]
+
+
 def _agreement(made: NDArray[np.int64] | None, real: NDArray[np.int64] | None) -> Agreement | None:
     return None if made is None or real is None else agreement(made, real)
 
@@ -297,8 +333,8 @@ def measure(
     steps: int = STEPS,
 ) -> Fidelity:
     """One synthetic tileset on a ``Yardstick`` of its own, which raises the same; to compare several, share one."""
-    count = common_count(real, [synthetic])
-    return Yardstick(real, segmenter, generator, count, events, steps=steps).measure(synthetic, events)
+    sizes = common_sizes(real, [synthetic])
+    return Yardstick(real, segmenter, generator, sizes, events, steps=steps).measure(synthetic, events)
 
 
 def check_models(real: Tileset, segmenter: Segmenter | None, generator: Generator | None) -> None:

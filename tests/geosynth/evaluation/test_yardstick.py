@@ -15,8 +15,17 @@ from judged_tiles import PairOfArrays, world_pairs, write_pairs
 
 from geosynth.diffusion.generator import load_generator
 from geosynth.errors import ModelError, TilesetError
-from geosynth.evaluation.yardstick import Fidelity, Yardstick, check_models, common_count, fid_dimensions, measure
+from geosynth.evaluation.yardstick import (
+    Fidelity,
+    SampleSizes,
+    Yardstick,
+    check_models,
+    common_sizes,
+    fid_dimensions,
+    measure,
+)
 from geosynth.events import Events
+from geosynth.legend import UNKNOWN
 from geosynth.rasters import Band
 from geosynth.segmentation.segmenter import Segmenter, load_segmenter
 from geosynth.segmentation.training import SegmenterPlan, train_segmenter
@@ -42,7 +51,7 @@ def segmenter(real: Tileset) -> Segmenter:
 
 @pytest.fixture(scope="module")
 def yardstick(real: Tileset, segmenter: Segmenter) -> Yardstick:
-    return Yardstick(real, segmenter, None, COUNT, Events())
+    return Yardstick(real, segmenter, None, SampleSizes(COUNT, COUNT), Events())
 
 
 Change = Callable[[list[PairOfArrays]], list[PairOfArrays]]
@@ -152,25 +161,49 @@ def test_measuring_alone_is_the_same_and_asks_the_generator(
 ) -> None:
     small = write_pairs(tmp_path / "small", world_pairs(9, seed=2))
     found = measure(real, small, segmenter, load_generator(shared_generator), Events(), steps=2)
-    assert found.tiles == 9
+    assert found.sizes == SampleSizes(9, 9)
     assert found.fid_dimensions == 2
     assert found.generator_agreement is not None
     assert 0 <= found.generator_agreement.made < 0.5  # it was hardly trained
-    again = Yardstick(real, segmenter, None, 9, Events()).measure(small, Events())
+    again = Yardstick(real, segmenter, None, SampleSizes(9, 9), Events()).measure(small, Events())
     assert replace(found, generator_agreement=None) == again
 
 
 def test_tiles_that_do_not_fit_are_refused(real: Tileset, yardstick: Yardstick, tmp_path: Path) -> None:
     few = write_pairs(tmp_path / "few", world_pairs(3))
     with pytest.raises(TilesetError, match=r"few: 3 labelled synthetic tiles.*too few"):
-        common_count(real, [few])
-    with pytest.raises(TilesetError, match="fewer than 24"):
+        common_sizes(real, [few])
+    with pytest.raises(TilesetError, match="some: 10 tiles to compare, fewer than 24"):
         yardstick.measure(write_pairs(tmp_path / "some", world_pairs(10)), Events())
     other = make_tiles(tmp_path / "bands", {"train": 10}, synthetic=True, bands=(Band("nir", "uint8"),))
     with pytest.raises(TilesetError, match="bands"):
         yardstick.measure(other, Events())
     with pytest.raises(TilesetError, match="held-out"):
-        common_count(write_pairs(tmp_path / "unsplit", world_pairs(10), generated=False), [])
+        common_sizes(write_pairs(tmp_path / "unsplit", world_pairs(10), generated=False), [])
+
+
+def test_images_without_labels_count(real: Tileset, segmenter: Segmenter, tmp_path: Path) -> None:
+    """With nine labelled tiles a side noise cannot be missed where the others' images count as well."""
+    shown = [(image, mask) for image, _, mask in map(real.read, (*real.select("train"), *real.select("val")))]
+    train = 2 * COUNT
+    pairs = [
+        (image, mask if number < 9 or 0 <= number - train < 9 else np.full_like(mask, UNKNOWN))
+        for number, (image, mask) in enumerate(shown)
+    ]
+    few = write_pairs(tmp_path / "few", pairs, held_out=COUNT, generated=False)
+    made = write_pairs(tmp_path / "made", world_pairs(COUNT, seed=1))
+    sizes = common_sizes(few, [made])
+    assert sizes == SampleSizes(COUNT, 9)
+    found, all_labelled = (
+        Yardstick(tiles, segmenter, None, asked, Events()).measure(made, Events())
+        for tiles, asked in ((few, sizes), (real, SampleSizes(COUNT, COUNT)))
+    )
+    assert found.sizes == sizes
+    for name in ("kid", "fid", "fid_dimensions", "neighbourhoods", "copy_ratio"):
+        assert getattr(found, name) == getattr(all_labelled, name), name
+    assert found.class_variation != all_labelled.class_variation  # of nine tiles, not of COUNT
+    with pytest.raises(TilesetError, match="9 labelled tiles to compare, fewer than 10"):
+        Yardstick(few, segmenter, None, SampleSizes(COUNT, 10), Events())
 
 
 def test_models_that_do_not_fit_are_refused(real: Tileset, segmenter: Segmenter, tmp_path: Path) -> None:
@@ -192,9 +225,9 @@ def test_tiles_of_synthetic_scenes_are_no_real_ones(segmenter: Segmenter, real: 
         for number, tile in enumerate(mixed.tiles)
     ]
     mixed.tiles = tuple(tiles)
-    assert common_count(mixed, []) == 10  # five of the fifteen held-out ones are none
+    assert common_sizes(mixed, []) == SampleSizes(10, 10)  # five of the fifteen held-out ones are none
     with pytest.raises(TilesetError, match="0 labelled real training tiles"):
-        common_count(write_pairs(tmp_path / "made", pairs, held_out=15), [])
+        common_sizes(write_pairs(tmp_path / "made", pairs, held_out=15), [])
     check_models(mixed, segmenter, None)
     own = replace(segmenter, training={**segmenter.training, "tileset": mixed.spec.id})
     with pytest.raises(ModelError, match="trained on 10 synthetic pairs"):
