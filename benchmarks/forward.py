@@ -37,6 +37,7 @@ def network(attention: tuple[bool, ...], size: int, device: str) -> Denoiser:
         patch=2 if size <= 96 else 4,
         widths=WIDTHS,
         attention=attention,
+        shortcut=True,
     )
     return made.to(device).eval()
 

@@ -7,6 +7,7 @@ side by side), windows that stay and share some pixels (MultiDiffusion), windows
 is where a window begins or ends. What is compared there with everywhere else is the step of the image from pixel to
 pixel and the share of pixels whose class changes, at the borders of every noise level: 1 is no border; the worst level
 counts, because what shows is the worst. The made-up world at the same places says how far from 1 chance alone gets.
+The last way paints that world's mask, so that only the image can show borders.
 "coherence" is how often two pixels 24 px apart on both sides of a border are of one class, over how often any are.
 CPU seconds and peak memory are those of a process of its own that makes the scene and its files. ``--sizes`` measures
 memory and time for larger scenes at a few levels only. ``--ways`` takes some of the ways by number, ``--out`` keeps
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,41 +42,75 @@ from geosynth.world import Landscape
 REACH = 24
 """Pixels between two whose classes are compared."""
 
-Way = tuple[str, bool, int, str, int]
-"""Name, whether windows move, what they share (pixels), sampler, steps."""
+PLACE = 5000
+"""First row and column of what is taken of the made-up world."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a scene is made: whether windows move, the pixels they share, sampler, steps, whether a map is given."""
+
+    name: str
+    moving: bool
+    overlap: int
+    sampler: str
+    steps: int
+    painted: bool = False
 
 
 def ways(tile: int) -> list[Way]:
     return [
-        ("tiles side by side", False, 0, "euler", 30),
-        ("fixed windows, 1/8 shared", False, tile // 8, "euler", 30),
-        ("fixed windows, 1/4 shared", False, tile // 4, "euler", 30),
-        ("fixed windows, 1/2 shared", False, tile // 2, "euler", 30),
-        ("moving windows, nothing shared", True, 0, "euler", 30),
-        ("moving windows, 1/8 shared", True, tile // 8, "euler", 30),
-        ("moving windows, 1/4 shared", True, tile // 4, "euler", 30),
-        ("moving windows, 1/8 shared", True, tile // 8, "dpm", 20),
+        Way("tiles side by side", False, 0, "euler", 30),
+        Way("fixed windows, 1/8 shared", False, tile // 8, "euler", 30),
+        Way("fixed windows, 1/4 shared", False, tile // 4, "euler", 30),
+        Way("fixed windows, 1/2 shared", False, tile // 2, "euler", 30),
+        Way("moving windows, nothing shared", True, 0, "euler", 30),
+        Way("moving windows, 1/8 shared", True, tile // 8, "euler", 30),
+        Way("moving windows, 1/4 shared", True, tile // 4, "euler", 30),
+        Way("moving windows, 1/8 shared", True, tile // 8, "dpm", 20),
+        Way("tiles side by side", False, 0, "dpm", 10),
+        Way("moving windows, 1/8 shared", True, tile // 8, "dpm", 10),
+        Way("a map painted, moving windows, 1/8 shared", True, tile // 8, "dpm", 10, True),
     ]
 
 
-def make(model: str, side: int, seed: int, moving: bool, overlap: int, sampler: str, steps: int, out: str) -> None:
+def make(model: str, side: int, seed: int, way: Way, out: str) -> None:
     """Make one scene in this process; prints seconds, CPU seconds and the peak memory in MB."""
-    if not moving:
+    if not way.moving:
         scenelevels.shift_at = lambda *_: (0, 0)
+    given: tuple[str, ...] = ()
+    if way.painted:
+        given = (str(world_map(side, seed, Path(f"{out}_map.tif"))),)
     # What the libraries and the network take is not the scene's.
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     wall, cpu = time.perf_counter(), time.process_time()
-    request = SceneRequest(side, side, seed=seed, steps=steps, sampler=sampler, overlap=overlap)
+    request = SceneRequest(
+        None if given else side,
+        None if given else side,
+        seed=seed,
+        steps=way.steps,
+        sampler=way.sampler,
+        overlap=way.overlap,
+        masks_from=given,
+    )
     generate_scene(model, request, out, Events(), device="cpu")
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"wall": wall, "cpu": cpu, "peak": peak, "before": before}))
 
 
+def world_map(side: int, seed: int, target: Path) -> Path:
+    """The mask of the made-up world as a raster of class ids."""
+    mask = Landscape(seed).render(PLACE, PLACE, side, side)[1]
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(1, 0, 500_000, 0, -1, 5_000_000)}
+    with rasterio.open(target, "w", "GTiff", side, side, 1, dtype="uint8", **place) as dataset:
+        dataset.write(mask, 1)
+    return target
+
+
 def made(model: str, side: int, seed: int, way: Way, out: Path) -> dict[str, float]:
     """The same in a process of its own."""
-    _, moving, overlap, sampler, steps = way
-    settings = [model, side, seed, int(moving), overlap, sampler, steps, out]
+    settings = [model, side, seed, json.dumps(asdict(way)), out]
     command = [sys.executable, __file__, "--make", *map(str, settings)]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -85,16 +121,18 @@ def made(model: str, side: int, seed: int, way: Way, out: Path) -> dict[str, flo
 
 def borders(side: int, tile: int, multiple: int, way: Way) -> list[tuple[list[int], list[int]]]:
     """Of every level the rows and the columns that windows begin or end at."""
-    _, moving, overlap, _, steps = way
     lines = []
-    for level in range(steps):
-        shifts = shift_at(level, tile - overlap, multiple) if moving else (0, 0)
-        both = [Windows.along(side, tile, overlap, shift) for shift in shifts]
+    for level in range(way.steps):
+        both = [Windows.along(side, tile, way.overlap, shift) for shift in shifts_at(way, level, tile, multiple)]
         rows, cols = (
             sorted({end for start in line.starts for end in (start, start + tile)} - {0, side}) for line in both
         )
         lines.append((rows, cols))
     return lines
+
+
+def shifts_at(way: Way, level: int, tile: int, multiple: int) -> tuple[int, int]:
+    return shift_at(level, tile - way.overlap, multiple) if way.moving else (0, 0)
 
 
 def contrast(steps: tuple[NDArray[Any], NDArray[Any]], lines: list[tuple[list[int], list[int]]]) -> float:
@@ -155,26 +193,27 @@ def compare(model: str, side: int, seeds: int, numbers: list[int], scratch: Path
     tile = meta["spec"]["tile_size"]
     config = json.loads((resolve(model) / "denoiser" / "config.json").read_text())
     multiple = config["patch"] * 2 ** (len(config["widths"]) - 1)
-    floors = [Landscape(seed).render(5000, 5000, side, side) for seed in range(seeds)]
+    floors = [Landscape(seed).render(PLACE, PLACE, side, side) for seed in range(seeds)]
     print(
         "| way | sampler, steps | network evaluations a pixel | steps of the image | by chance | changes of class"
         " | by chance | coherence | by chance | CPU s/Mpx |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for way in [way for number, way in enumerate(ways(tile)) if not numbers or number in numbers]:
-        name, moving, overlap, sampler, steps = way
         lines = borders(side, tile, multiple, way)
         scenes, cpu = [], []
         for seed in range(seeds):
-            out = scratch / f"{name}-{sampler}-{seed}".replace(" ", "_").replace("/", "-").replace(",", "")
+            out = scratch / f"{way.name}-{way.sampler}-{way.steps}-{seed}".replace(" ", "_").replace("/", "-").replace(
+                ",", ""
+            )
             cpu.append(made(model, side, seed, way, out)["cpu"])
             scenes.append(read(out))
             if keep and seed == 0:
                 picture(out, keep / f"{out.name}.png")
         evaluations = 0.0
-        for level in range(steps):
-            shifts = shift_at(level, tile - overlap, multiple) if moving else (0, 0)
-            down, right = (len(Windows.along(side, tile, overlap, shift).starts) for shift in shifts)
+        for level in range(way.steps):
+            shifts = shifts_at(way, level, tile, multiple)
+            down, right = (len(Windows.along(side, tile, way.overlap, shift).starts) for shift in shifts)
             evaluations += down * right * tile * tile / side**2
         values = []
         for of in (scenes, floors):
@@ -187,14 +226,14 @@ def compare(model: str, side: int, seeds: int, numbers: list[int], scratch: Path
         ours, floor = values
         cells = " | ".join(f"{own:.2f} | {chance:.2f}" for own, chance in zip(ours, floor, strict=True))
         cost = min(cpu) / (side**2 / 1e6)
-        print(f"| {name} | {sampler}, {steps} | {evaluations:.0f} | {cells} | {cost:.0f} |", flush=True)
+        print(f"| {way.name} | {way.sampler}, {way.steps} | {evaluations:.0f} | {cells} | {cost:.0f} |", flush=True)
 
 
 def grow(model: str, sizes: list[int], scratch: Path) -> None:
     tile = describe(resolve(model))["spec"]["tile_size"]
     print("\n| side, px | levels | CPU s | CPU s/Mpx a level | MB at start | peak MB |\n|---|---|---|---|---|---|")
     for side in sizes:
-        way = ("", True, tile // 8, "euler", 4)
+        way = Way("", True, tile // 8, "euler", 4)
         found = made(model, side, 0, way, scratch / str(side))
         cost = found["cpu"] / (side**2 / 1e6) / 4
         print(
@@ -211,11 +250,11 @@ def main() -> None:
     parser.add_argument("--ways", type=int, nargs="*", default=[])
     parser.add_argument("--sizes", type=int, nargs="*", default=[])
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--make", nargs=8, help=argparse.SUPPRESS)
+    parser.add_argument("--make", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.make:
-        model, side, seed, moving, overlap, sampler, steps, out = given.make
-        make(model, int(side), int(seed), moving == "1", int(overlap), sampler, int(steps), out)
+        model, side, seed, way, out = given.make
+        make(model, int(side), int(seed), Way(**json.loads(way)), out)
         return
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)

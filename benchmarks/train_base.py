@@ -1,11 +1,11 @@
 """Trains a base generator on real imagery: land cover of Dubai, buildings of Banepa, other scenes as images only.
 
-    python benchmarks/train_base.py --minutes 25 --data DIR --out DIR --work DIR
+    python benchmarks/train_base.py --minutes 25 --data DIR --out DIR
 
 DIR holds ``landcover_dubai/`` and ``buildings_oam/``. The first hundred steps tell how many fit into the minutes, and
-on a GPU whether compiling pays; the plan and the checkpoint are kept in ``--work``: run the same command again to go on
-after an interruption (asked for another plan, it refuses). Uses a GPU when there is one. Held out, and never trained
-on: scene tile6 of Dubai, whose ground no other scene shows, and the right sixth of Banepa.
+on a GPU whether compiling pays; the plan and the checkpoint are kept in ``--work`` (OUT.work unless given): run the
+same command again to go on after an interruption (asked for another plan, it refuses). Uses a GPU when there is one.
+Held out, and never trained on: scene tile6 of Dubai, whose ground no other scene shows, and the right sixth of Banepa.
 """
 
 from __future__ import annotations
@@ -230,13 +230,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="how long to train")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="generator folder to write")
-    parser.add_argument("--work", type=Path, required=True, help="folder for plan, checkpoint, metrics and samples")
+    parser.add_argument(
+        "--work", type=Path, help="folder for plan, checkpoint, metrics and samples (default: OUT.work)"
+    )
     parser.add_argument("--size", type=int, help="side of what the generator makes, pixels (default: 64)")
     parser.add_argument("--batch", type=int, help="default: 16 on a CPU, 256 on a GPU")
     parser.add_argument("--learning-rate", type=float, help=f"default: {Plan.learning_rate:g}")
     parser.add_argument("--dropout", type=float, help="default: 0")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
+    args.work = args.work or args.out.with_name(f"{args.out.name}.work")
     device = choose_device(args.device)
     setup = kept_setup(args.work / "plan.json", args)
     train, held_out, lineage = read(args.data)

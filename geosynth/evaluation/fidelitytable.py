@@ -96,7 +96,12 @@ def _words(found: Mapping[str, Fidelity], yardstick: Yardstick, name: str) -> Se
         f" {numbers} are of {sizes.images:,} tiles against {sizes.images:,} real training tiles."
         f" The features are those of {yardstick.network.name}."
     ]
-    if sizes.images != sizes.pairs:
+    if not sizes.pairs:
+        words.append(
+            "Masks were not compared: there are too few labelled tiles on one side. Real tiles without labels count for"
+            " images."
+        )
+    elif sizes.images != sizes.pairs:
         words.append(
             f"For images real tiles without labels count as well; borders and how well masks fit are of {sizes.pairs:,}"
             " labelled tiles a side."

@@ -56,7 +56,10 @@ _FEWEST = COVERAGE_NEIGHBOURS + 3
 
 @dataclass(frozen=True)
 class SampleSizes:
-    """Tiles a side: ``images`` for what looks at images alone, ``pairs`` for what looks at masks as well."""
+    """Tiles a side: ``images`` for what looks at images alone, ``pairs`` for what looks at masks as well.
+
+    ``pairs`` is 0 where a side has too few labelled tiles; masks are not compared then.
+    """
 
     images: int
     pairs: int
@@ -74,7 +77,8 @@ class Fidelity:
             real tiles in all dimensions; never 0, see the floor.
         fid_dimensions: see ``fid_dimensions()``.
         neighbourhoods: precision, recall, density, coverage in feature space; larger is better.
-        class_divergence: Jensen–Shannon divergence (bits, 0..1) of the class shares.
+        class_divergence: Jensen–Shannon divergence (bits, 0..1) of the class shares; this and all that follow but the
+            last two are None where masks are not compared.
         class_variation: share of pixels that would have to change class, 0..1.
         adjacency_divergence: the same divergence for pairs of neighbouring pixels.
         border_divergence: for pairs of different classes alone: which classes meet; None where no classes meet.
@@ -93,7 +97,7 @@ class Fidelity:
     fid_dimensions: int
     neighbourhoods: Neighbourhoods
     class_divergence: float | None
-    class_variation: float
+    class_variation: float | None
     adjacency_divergence: float | None
     border_divergence: float | None
     component_distance: float | None
@@ -140,7 +144,7 @@ def common_sizes(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -
     """The most tiles that training, held-out tiles and every one of ``others`` can give.
 
     Raises:
-        TilesetError: one has too few labelled tiles; the message names it.
+        TilesetError: one has too few tiles; the message names it.
     """
     found = [
         (real, _usable_real(real, "train"), "real training"),
@@ -148,16 +152,14 @@ def common_sizes(real: Tileset, others: Sequence[Tileset], limit: int = LIMIT) -
         *((other, _usable(other), "synthetic") for other in others),
     ]
     for tileset, tiles, kind in found:
-        if (size := len(_labelled(tiles))) < _FEWEST:
+        if len(tiles) < _FEWEST:
             raise TilesetError(
-                f"{size} labelled {kind} tiles with data nearly everywhere, too few to compare",
+                f"{len(tiles)} {kind} tiles with data nearly everywhere, too few to compare",
                 where=tileset.path,
                 remedy=f"give a tileset with at least {_FEWEST}",
             )
-    return SampleSizes(
-        min(limit, *(len(tiles) for _, tiles, _ in found)),
-        min(limit, *(len(_labelled(tiles)) for _, tiles, _ in found)),
-    )
+    pairs = min(len(_labelled(tiles)) for _, tiles, _ in found)
+    return SampleSizes(min(limit, *(len(tiles) for _, tiles, _ in found)), min(limit, pairs) if pairs >= _FEWEST else 0)
 
 
 def _held_out(real: Tileset) -> tuple[Tile, ...]:
@@ -302,7 +304,7 @@ class Yardstick:
             fid_dimensions=dimensions,
             neighbourhoods=neighbourhoods(ours, theirs),
             class_divergence=divergence(shares[0], shares[1]),
-            class_variation=total_variation(shares[0], shares[1]),
+            class_variation=total_variation(shares[0], shares[1]) if self.sizes.pairs else None,
             adjacency_divergence=divergence(neighbours[0], neighbours[1]),
             border_divergence=divergence(borders(neighbours[0]), borders(neighbours[1])),
             component_distance=mean_size_distance(apart),
@@ -372,4 +374,7 @@ def _kind(spec: Any) -> tuple[Any, ...]:
 
 
 def _masks(dataset: TilesetDataset) -> NDArray[np.uint8]:
+    """Class indices of all tiles, uint8 (N, H, W); (0, 1, 1) of none."""
+    if not len(dataset):
+        return np.empty((0, 1, 1), np.uint8)
     return np.stack([dataset.raw(index)[2] for index in range(len(dataset))])
