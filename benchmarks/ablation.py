@@ -1,7 +1,7 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
     python benchmarks/ablation.py rate objective bits shortcut sampling levels guidance specks labels wanted network \\
-        start --data DIR --work DIR
+        start precision --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
 Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
@@ -31,7 +31,7 @@ from ablation_training import BASE, NETWORKS, Run, train
 from numpy.typing import NDArray
 
 from geosynth.diffusion import samplers
-from geosynth.diffusion.generate import generate
+from geosynth.diffusion.generate import GenerateSummary, generate
 from geosynth.diffusion.generator import load_generator
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.diffusion.request import GenerateRequest
@@ -52,7 +52,8 @@ COUNT = 400
 @dataclass(frozen=True)
 class Sampling:
     """How a generator is asked: in how many evaluations, by which sampler, how guided, what is given, the pixels below
-    which areas of its masks go, and how its noise levels lie (one of SPACINGS; empty: as they do in ``generate``)."""
+    which areas of its masks go, how its noise levels lie (one of SPACINGS; empty: as they do in ``generate``), and in
+    which precision."""
 
     sampler: str
     steps: int
@@ -60,6 +61,7 @@ class Sampling:
     question: str = "joint"
     sieve: int = 0
     spacing: str = ""
+    precision: str = "auto"
 
     @property
     def calls(self) -> int:
@@ -71,7 +73,8 @@ class Sampling:
     def name(self) -> str:
         sieve = f"-sieve{self.sieve}" if self.sieve else ""
         spacing = f"-{self.spacing}" if self.spacing else ""
-        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}{sieve}{spacing}"
+        precision = "" if self.precision == "auto" else f"-{self.precision}"
+        return f"{self.question}-{self.sampler}-{self.steps}-g{self.guidance:g}{sieve}{spacing}{precision}"
 
 
 def even(steps: int) -> NDArray[np.float64]:
@@ -81,7 +84,7 @@ def even(steps: int) -> NDArray[np.float64]:
 
 SPACINGS: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "even": even,
-    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.02, 0.05, 0.1, 0.2)},
+    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.02, 0.1, 0.2, 0.3)},
 }
 
 
@@ -92,14 +95,15 @@ MANY = {"flow": Sampling("dpm", 20), "v": Sampling("dpm", 20), "satsynth": Sampl
 """As many evaluations as bring nothing more, or nearly so: what is compared is what was learnt."""
 FEW = {
     "flow": [
-        *(Sampling("dpm", steps, 1.5) for steps in (5, 7, 10, 20)),
+        *(Sampling("dpm", steps, 1.5) for steps in (5, 6, 10, 20)),
         *(Sampling("dpm", steps) for steps in (5, 10, 20, 50)),
         Sampling("euler", 20),
     ],
     "v": [Sampling("dpm", 20), Sampling("dpm", 50)],
     "satsynth": [Sampling("ddim", 50), Sampling("ddpm", 250), Sampling("ddpm", 1000)],
 }
-GUIDANCES = {"joint": (1.0, 1.5, 2.0, 3.0), "image": (1.0, 1.5, 2.0)}
+GUIDANCES = {"joint": (1.0, 1.5, 2.0, 3.0), "image": (0.7, 1.0, 1.5, 2.0)}
+MASK_GUIDANCES = (0.7, 1.0, 1.5, 2.0)
 BEST = RECIPES[DEFAULT_RECIPE].bit_size
 FAST = Sampling("dpm", 10, 1.5, sieve=4)
 """As ``generate`` does unless told otherwise."""
@@ -146,7 +150,7 @@ class Lab:
         )
         start = time.process_time()
         with patch.object(samplers, "flow_levels", SPACINGS.get(asked.spacing, samplers.flow_levels)):
-            generate(model, request, out, Events(), rerun="resume", device="cpu")
+            generate(model, request, out, Events(), rerun="resume", device="cpu", precision=asked.precision)
         seconds = time.process_time() - start
         found = self.yardstick(run.data).measure(Tileset(out), Events())
         content = numbers_of(found) | {"seconds": seconds / COUNT}
@@ -155,15 +159,16 @@ class Lab:
         print(run.name, asked.name, {name: round(value, 4) for name, value in content.items()}, flush=True)
         return content
 
-    def labelled(self, run: Run, sieve: int) -> float:
+    def labelled(self, run: Run, sieve: int, guidance: float = 1.0) -> float:
         """Mean IoU of a generator's masks for real val images with their real masks."""
-        kept = self.work / "measured" / run.name / f"labelled-dpm-10-sieve{sieve}.json"
+        guided = "" if guidance == 1 else f"-g{guidance:g}"
+        kept = self.work / "measured" / run.name / f"labelled-dpm-10-sieve{sieve}{guided}.json"
         if not kept.is_file():
             tileset = Tileset(self.tiles(run.data))
             generator = load_generator(train(run, tileset.path, self.work))
             some = [Pair(tileset, tile) for tile in tileset.select("val", labelled=True)[:COUNT]]
             dataset = TilesetDataset(some, Normalisation.of(tileset.statistics))
-            found = generator_confusion(generator, dataset, Events(), steps=10, sieve=sieve)
+            found = generator_confusion(generator, dataset, Events(), steps=10, guidance=guidance, sieve=sieve)
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(scores(found).mean_iou))
         return float(json.loads(kept.read_text()))
@@ -243,6 +248,8 @@ def objective(lab: Lab) -> str:
         ]
         for recipe in RECIPES
     }
+    alike = [Run("world", seed=seed, shortcut=False) for seed in SEEDS]
+    rows["flow, bits and guess as those of v and satsynth"] = [lab.measured(run, MANY["flow"]) for run in alike]
     return table("What is predicted, at equal training compute", lab.floor("world"), rows)
 
 
@@ -306,7 +313,24 @@ def guidance(lab: Lab) -> str:
         for question, strengths in GUIDANCES.items()
         for strength in strengths
     }
-    return table("Guidance (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
+    pairs = table("Guidance (flow, dpm, 20 steps)", lab.floor("world"), rows)
+    lines = ["**Guidance of masks for real images** (val tiles, dpm, 10 steps)", ""]
+    lines += ["| guidance | seeds | mean IoU with the real masks ↑ |", "|---|---|---|"]
+    for strength in MASK_GUIDANCES:
+        found = [lab.labelled(Run("world", seed=seed, bits=BEST), FAST.sieve, strength) for seed in SEEDS]
+        lines.append(f"| {strength:g} | {len(found)} | {shown(found)} |")
+    return pairs + "\n" + "\n".join(lines) + "\n"
+
+
+def precision(lab: Lab) -> str:
+    rows = {
+        f"{'new pairs' if asked.question == 'joint' else 'images for real masks'}, {how}": [
+            lab.measured(Run("world", seed=seed, bits=BEST), replace(asked, precision=how)) for seed in SEEDS
+        ]
+        for asked in (FAST, Sampling("dpm", 10, 1.0, "image"))
+        for how in ("32", "bf16")
+    }
+    return table("Precision of the passes (flow, dpm 10)", lab.floor("world"), rows)
 
 
 def specks(lab: Lab) -> str:
@@ -379,32 +403,25 @@ def wanted(lab: Lab) -> str:
     names = Tileset(tiles).spec.legend.names
     real = dict(zip(names, class_shares(Tileset(tiles).select("train")), strict=True))
     for given, title in (((), "drawn by the generator"), ((str(tiles),), "real")):
-        plain = generate(
-            model,
-            GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given, sieve=0),
-            lab.work / "wanted" / f"plain-{bool(given)}",
-            Events(),
-            rerun="resume",
-            device="cpu",
-        ).class_shares
-        for text in ("building=0.25", "water=0.3", "tree=0.02, road=0.2"):
-            out = lab.work / "wanted" / f"{text.replace(', ', '+')}-{bool(given)}"
-            request = GenerateRequest(count=COUNT, seed=1, block=16, masks_from=given, want=text, sieve=0)
-            got = generate(model, request, out, Events(), rerun="resume", device="cpu")
-            found = lab.yardstick("world").measure(Tileset(out), Events()).segmenter_agreement
 
-            def each(shares: dict[str, float], asked: Sequence[str] = tuple(got.wanted)) -> str:
-                return ", ".join(f"{name} {shares[name]:.1%}" for name in asked)
-
-            cells = (
-                each(got.wanted),
-                title,
-                each(plain),
-                each(got.class_shares),
-                each(real),
-                f"{found.made:.3f}" if found else "–",
+        def made(text: str, balance: bool, given: tuple[str, ...] = given) -> tuple[GenerateSummary, Path]:
+            name = "balanced" if balance else text.replace(", ", "+") or "plain"
+            out = lab.work / "wanted" / f"{name}-{bool(given)}"
+            request = GenerateRequest(
+                count=COUNT, seed=1, block=16, masks_from=given, want=text, balance=balance, sieve=0
             )
-            lines.append("| " + " | ".join(cells) + " |")
+            return generate(model, request, out, Events(), rerun="resume", device="cpu"), out
+
+        plain = made("", False)[0].class_shares
+        for text in ("building=0.25", "water=0.3", "tree=0.02, road=0.2", ""):
+            got, out = made(text, not text)
+            found = lab.yardstick("world").measure(Tileset(out), Events()).segmenter_agreement
+            each = [
+                ", ".join(f"{name} {shares[name]:.1%}" for name in got.wanted)
+                for shares in (got.wanted, plain, got.class_shares, real)
+            ]
+            each.insert(1, title)
+            lines.append("| " + " | ".join((*each, f"{found.made:.3f}" if found else "–")) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -422,6 +439,7 @@ def main() -> None:
         "wanted": wanted,
         "network": network,
         "start": start,
+        "precision": precision,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=parts)

@@ -8,6 +8,7 @@ All train on random images of three bands and three mask bits of the same size, 
 backward, clipping, AdamW. geosynth's steps are those of `geosynth train`: batches drawn, turned and moved, levels and
 noise drawn, moving average, reports. The peer's are those of its Trainer: gradients, clipping, Adam, moving average.
 They take turns; the best round counts. Prints a table in Markdown. The peer is left out where it is not installed.
+"share of peak" is the operations of a bare step over what a large matrix product reaches in that time on the device.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from basing import means_of, precision_of
 from lightning import Callback
 from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
 
 from geosynth.devices import choose_device
 from geosynth.diffusion.batches import Batch
@@ -164,6 +166,31 @@ def count(module: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
+def operations(args: argparse.Namespace) -> int:
+    """Multiplications and additions of a step of the bare loop, forward and backward, counted on the CPU."""
+    denoiser = network(args.size)
+    state, levels = torch.randn(args.batch, BANDS + BITS, args.size, args.size), torch.full((args.batch,), 0.5)
+    with FlopCounterMode(display=False) as counter:
+        denoiser(state, levels, levels).square().mean().backward()
+    return int(counter.get_total_flops())
+
+
+def peak_rate(device: str) -> float:
+    """Operations a second of a large matrix product in the precision of training."""
+    side = 8192 if device == "cuda" else 2048
+    matrix = torch.randn(side, side, device=device)
+    if precision_of(device) == "bf16":
+        matrix = matrix.bfloat16()
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        matrix @ matrix
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return 2 * side**3 / best
+
+
 def batch_making(args: argparse.Namespace) -> float:
     """Seconds in which one core makes a batch."""
     drawing = task_of(args, "cpu").drawing
@@ -204,13 +231,17 @@ def main() -> None:
         f"\n{args.size} px, batch {args.batch}, {parameters / 1e6:.2f} M parameters, {precision_of(device)}, {device},"
         f" {args.threads} thread(s). One core makes a batch in {batch_making(args) * 1e3:.1f} ms.\n"
     )
+    needed, peak = operations(args), peak_rate(device)
+    print(f"{needed / 1e9:.1f} G operations a step; a large matrix product reaches {peak / 1e12:.3g} T a second.\n")
     print(
-        "| | wall ms a step | CPU ms a step | ms an image | wall, of ours | CPU, of ours |\n|---|---|---|---|---|---|"
+        "| | wall ms a step | CPU ms a step | images a second | wall, of ours | CPU, of ours | share of peak |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for name, (wall, cpu) in best.items():
         print(
-            f"| {name} | {wall * 1e3:.1f} | {cpu * 1e3:.1f} | {wall * 1e3 / args.batch:.2f} |"
+            f"| {name} | {wall * 1e3:.1f} | {cpu * 1e3:.1f} | {args.batch / wall:.1f} |"
             f" {wall / mine[0]:.2f} | {cpu / mine[1]:.2f} |"
+            f" {'–' if 'diffusion-pytorch' in name else f'{needed / wall / peak:.0%}'} |"
         )
 
 

@@ -78,7 +78,14 @@ def segmenter_confusion(segmenter: Segmenter, dataset: TilesetDataset, events: E
 
 
 def generator_confusion(
-    generator: Generator, dataset: TilesetDataset, events: Events, *, steps: int = STEPS, seed: int = 0, sieve: int = 0
+    generator: Generator,
+    dataset: TilesetDataset,
+    events: Events,
+    *,
+    steps: int = STEPS,
+    guidance: float = 1.0,
+    seed: int = 0,
+    sieve: int = 0,
 ) -> NDArray[np.int64]:
     """Confusion (K, K), rows the pairs' own masks, of the generator's answer p(mask | image).
 
@@ -90,6 +97,7 @@ def generator_confusion(
         dataset: pairs with its bands, legend and tile size; however normalised, raster values are read.
         events: told the progress, asked whether to stop.
         steps: network evaluations a mask.
+        guidance: as in ``generate``; 1 is none.
         seed: of the noise.
         sieve: connected areas of fewer pixels of these masks take the class around them; 0 keeps all.
     """
@@ -103,7 +111,7 @@ def generator_confusion(
         raw = [dataset.raw(index) for index in indices]
         images = torch.stack([generator.scale.to_network(image, valid) for image, valid, _ in raw])
         noise = torch.stack([sample_noise(seed, index, shape) for index in indices])
-        _, bits = generator.pipeline(noise, image=images, steps=steps)
+        _, bits = generator.pipeline(noise, image=images, steps=steps, guidance=guidance)
         own = torch.from_numpy(np.stack([mask for _, _, mask in raw]).astype(np.int64))
         answers = [sieved(mask, sieve) for mask in decode(bits, classes)[0].numpy()]
         matrix.update(torch.from_numpy(np.stack(answers)).long(), own)
