@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from rasterio.crs import CRS
 from geosynth.events import Events
 from geosynth.folders import claim
 from geosynth.grid import Grid
-from geosynth.legend import load_legend
+from geosynth.legend import UNKNOWN, load_legend
 from geosynth.rasters import Band
 from geosynth.tileset import Split, Tileset, TileSpec
 from geosynth.tilesetwriter import compact, encode_tile, write_tiles
@@ -60,8 +61,18 @@ def real_data() -> Path:
     return folder
 
 
-def world_tiles(path: Path, rows: int = 4, cols: int = 6, seed: int = 0, side: int = SIDE) -> Path:
-    """A tileset of the made-up world: the last two columns are val and test."""
+def world_tiles(
+    path: Path,
+    rows: int = 4,
+    cols: int = 6,
+    seed: int = 0,
+    side: int = SIDE,
+    known: Callable[[int, int], int] | None = None,
+) -> Path:
+    """A tileset of the made-up world: the last two columns are val and test.
+
+    ``known(row, col)`` is how many rows of pixels of a tile have labels; None: all.
+    """
     spec = TileSpec(f"world{seed}", RGB, load_legend("world"), CRS.from_epsg(32633), (1.0, 1.0), 1.0, side)
     landscape = Landscape(seed)
     splits: dict[int, Split] = {cols - 2: "val", cols - 1: "test"}
@@ -70,6 +81,8 @@ def world_tiles(path: Path, rows: int = 4, cols: int = 6, seed: int = 0, side: i
             records = []
             for col in range(cols):
                 image, mask = landscape.render(row * side, col * side, side, side)
+                if known is not None:
+                    mask[known(row, col) :] = UNKNOWN
                 grid = Grid(spec.crs, Affine(1, 0, 500_000 + col * side, 0, -1, 5_000_000 - row * side), side, side)
                 records.append(
                     encode_tile(

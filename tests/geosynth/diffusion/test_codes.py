@@ -13,12 +13,12 @@ def test_every_class_count_round_trips(classes: int) -> None:
     assert torch.equal(confidence, torch.ones_like(confidence))
 
 
-@pytest.mark.parametrize("classes", [1, 2, 3, 5, 6, 7, 9, 33, 255])
+@pytest.mark.parametrize("classes", range(1, 256))
 def test_noise_never_decodes_to_a_class_that_does_not_exist(classes: int) -> None:
-    noise = torch.randn(4, bit_count(classes), 32, 32, generator=torch.Generator().manual_seed(classes)) * 3
+    noise = torch.randn(4, bit_count(classes), 16, 16, generator=torch.Generator().manual_seed(classes)) * 3
     decoded, confidence = decode(noise, classes)
     assert int(decoded.max()) < classes
-    assert decoded.shape == confidence.shape == (4, 32, 32)
+    assert decoded.shape == confidence.shape == (4, 16, 16)
     assert bool(((confidence >= 0) & (confidence <= 1)).all())
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geosynth.diffusion.denoiser import Denoiser
-from geosynth.diffusion.generator import adapt, load_generator
+from geosynth.diffusion.generator import adapt, load_generator, resolve
 from geosynth.errors import ModelError
 from geosynth.legend import Legend
 from geosynth.rasters import Band
@@ -97,6 +97,7 @@ def test_base_is_the_shipped_one_wherever_you_stand(tmp_path: Path, monkeypatch:
     shipped = load_generator("base")
     assert shipped.spec.tile_size == 64
     assert shipped.spec.legend.names == ("building", "road", "water", "tree", "field", "grass")
+    assert sum(path.stat().st_size for path in resolve("base").rglob("*") if path.is_file()) < 12e6
     with pytest.raises(ModelError, match="not a generator"):
         load_generator("./base")
 
