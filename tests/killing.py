@@ -18,6 +18,8 @@ LOADED = [
     "geosynth.diffusion.train",
     "geosynth.diffusion.generate",
     "geosynth.diffusion.wholescene",
+    "geosynth.evaluation.study",
+    "geosynth.segmentation.training",
     "geosynth.segmentation.prediction",
     "geosynth.tiling",
     "geosynth.tilesetwriter",

@@ -54,6 +54,27 @@ def whole_scene(inputs: Path, out: Path) -> None:
     generate_scene(inputs / "model", SceneRequest(150, 64, steps=3), out, Events(), rerun="resume")
 
 
+def segment(inputs: Path, out: Path) -> None:
+    from geosynth.segmentation.training import SegmenterPlan, train_segmenter
+
+    plan = SegmenterPlan("fpn", "tu-mobilenetv3_small_050", steps=24, batch=2)
+    train_segmenter(
+        inputs / "tiles", [], plan, out, Events(), rerun="resume", threads=1, device="cpu", checkpoint_every=4
+    )
+
+
+def compare(inputs: Path, out: Path) -> None:
+    from geosynth.evaluation.arms import choose_arms
+    from geosynth.evaluation.experiment import ExperimentPlan
+    from geosynth.evaluation.study import evaluate
+
+    arms = choose_arms({}, ["duplicated", "cutmix"])
+    plan = ExperimentPlan(
+        arms, seeds=(0, 1), other_seeds=1, steps=3, batch=2, architecture="fpn", encoder="tu-mobilenetv3_small_050"
+    )
+    evaluate(inputs / "tiles", plan, out, Events(), rerun="resume", threads=1, device="cpu")
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, shared_generator: Path) -> Path:
     from geosynth.world import Landscape
@@ -66,11 +87,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, shared_generator: Path) -> 
     return folder
 
 
-@pytest.mark.parametrize("command", [tile, train, generate, whole_scene])
+@pytest.mark.parametrize(
+    ("command", "kills"),
+    [(tile, KILLS), (train, KILLS), (generate, KILLS), (whole_scene, KILLS), (segment, 6), (compare, 6)],
+)
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
-    command: Callable[[Path, Path], None], inputs: Path, tmp_path: Path
+    command: Callable[[Path, Path], None], kills: int, inputs: Path, tmp_path: Path
 ) -> None:
-    survives_kills(command, inputs, tmp_path, _hashes, KILLS, earliest=0.0)
+    survives_kills(command, inputs, tmp_path, _hashes, kills, earliest=0.0)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

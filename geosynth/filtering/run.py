@@ -226,6 +226,13 @@ def _normal_losses(
     unseen = [name for name, mean in zip(truth.spec.legend.names, result, strict=True) if mean is None]
     if unseen:
         events.warn(f"no real val pixel shows {', '.join(unseen)}: nothing of it is filtered")
+    lost = [
+        name
+        for name, mean in zip(truth.spec.legend.names, result, strict=True)
+        if mean is not None and plan.factor * mean >= judge.largest
+    ]
+    if lost:
+        events.warn(f"the {judge.kind} is wrong so often on real {', '.join(lost)} that nothing of it is filtered")
     return tuple(result)
 
 

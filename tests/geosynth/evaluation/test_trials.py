@@ -66,6 +66,18 @@ def test_what_each_arm_learns_from(rows: dict[str, dict[str, str]]) -> None:
     assert len(scores) >= len(rows) - 2
 
 
+def test_runs_side_by_side_are_those_of_one_thread(
+    rows: dict[str, dict[str, str]], folder: Path, tmp_path: Path
+) -> None:
+    arms = choose_arms({"made": folder / "made"}, ["mixed", "filtered"])
+    plan = ExperimentPlan(arms, seeds=(0,), **SMALL)  # type: ignore[arg-type]
+    evaluate(folder / "real", plan, tmp_path / "report", Events(), device="cpu", workers=2)
+    with (tmp_path / "report" / "runs.csv").open(encoding="utf-8", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert len(found) == 3
+    assert found == [rows[row["arm"]] for row in found]
+
+
 def test_what_the_tiles_do_not_allow_is_left_out_and_said(rows: dict[str, dict[str, str]], folder: Path) -> None:
     assert "real + filtered made, R=3" not in rows
     assert "real + filtered made, R=3" in (folder / "report" / "experiment.json").read_text(encoding="utf-8")

@@ -108,6 +108,13 @@ def test_rejected_pairs_are_not_trained_on(place: Path, synthetic: Path) -> None
     assert any((mask == UNKNOWN).any() for mask in masks)  # the filtered masks, not those of before
 
 
+def test_any_number_of_workers_gives_the_same_bytes(place: Path, synthetic: Path, tmp_path: Path) -> None:
+    shutil.copytree(synthetic, tmp_path / "other")
+    run(place, synthetic)
+    run(place, tmp_path / "other", workers=2)
+    assert folder_bytes(synthetic) == folder_bytes(tmp_path / "other")
+
+
 def test_undoing_gives_every_byte_back(place: Path, synthetic: Path) -> None:
     before = folder_bytes(synthetic)
     run(place, synthetic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,30 @@ def test_the_loss_is_the_share_of_masks_that_say_otherwise(shared_world_tileset:
     # A pair is judged the same, whichever others are judged with it.
     alone = judge.losses(images[1:], valid[1:], mask[1:], (6,), 2, 2)
     assert (alone[0] == losses[1]).mean() > 0.99
+
+
+def test_classes_a_generator_does_not_know_are_named(
+    shared_world_tileset: Path, shared_generator: Path, tmp_path: Path
+) -> None:
+    """After four steps it says nearly anything: so much is normal then that nothing can be filtered."""
+    generate(shared_generator, GenerateRequest(count=2, steps=2), tmp_path / "made", Events(), device="cpu")
+    told: list[str] = []
+
+    def keep(record: dict[str, Any]) -> None:
+        if record.get("level") == "warning":
+            told.append(record["message"])
+
+    summary = filter_tileset(
+        tmp_path / "made",
+        shared_generator,
+        shared_world_tileset,
+        Events([keep]),
+        FilterPlan(draws=1, steps=2, factor=1.25),
+        device="cpu",
+    )
+    lost = [entry for entry in summary.classes if entry.real_loss is not None and 1.25 * entry.real_loss >= 1]
+    assert lost and all(entry.unknown == 0 for entry in lost)
+    assert f"wrong so often on real {', '.join(entry.name for entry in lost)} that" in " ".join(told)
 
 
 def test_a_generator_filters_its_own_pairs(shared_world_tileset: Path, generator: Path, tmp_path: Path) -> None:
