@@ -193,11 +193,16 @@ def together(summaries: Sequence[ArmSummary]) -> list[str]:
     if len(compared) < 2 or not single:
         return []
     names = [f"“{entry.arm.name}”" for entry, left in zip(compared, kept_claims, strict=True) if left]
-    lost = single - len(names)
-    if not lost:
-        return [f"All of these differences stay when the {len(compared)} comparisons are judged together (Holm, 5 %)."]
+    when = f"when the {len(compared)} comparisons are judged together (Holm, 5 %)"
+    if single == 1:
+        claimed = next(entry.arm.name for entry in compared if is_beyond_noise(entry.difference))
+        stays = "stays" if names else "does not stay"
+        chance = "" if names else ": with so many, one may look real by chance"
+        return [f"The difference of “{claimed}” {stays} {when}{chance}."]
+    if len(names) == single:
+        return [f"All of these differences stay {when}."]
     stay = f"{', '.join(names)} {'stays' if len(names) == 1 else 'stay'}" if names else "none stays"
     return [
-        f"Of the {single} differences beyond noise, {stay} when the {len(compared)} comparisons are judged together"
-        " (Holm, 5 %): with so many, one of the others may look real by chance."
+        f"Of the {single} differences beyond noise, {stay} {when}: with so many, one of the others may look real by"
+        " chance."
     ]

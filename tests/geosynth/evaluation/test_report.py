@@ -100,7 +100,7 @@ def test_the_sections_of_a_comparison_are_there(report: Path) -> None:
         "The segmenters of the runs were not kept",
         "none is at hand. Nothing is downloaded for it",
         "The test tiles lie in 1 block, too few for an interval over places",
-        "All of these differences stay when the 2 comparisons are judged together",
+        "stays when the 2 comparisons are judged together",
         "Where the spread comes from",
         "Which tiles have labels and which generator did not vary in these runs",
     ):

@@ -132,6 +132,13 @@ def many(differences: dict[str, tuple[float, ...]]) -> list[ArmSummary]:
     return summarise([REAL, *(Arm(name, training=(("cutmix", 1.0),)) for name in differences)], runs)
 
 
+def test_the_only_difference_is_named_where_it_does_not_stay() -> None:
+    found = many({"same": (-3, 4, -2), "good": (9, 14, 11), "other": (2, -2, 1)})
+    assert "The difference of “good” does not stay when the 3 comparisons" in " ".join(in_short(found, found[1].arm))
+    sure = many({"same": (-3, 4, -2), "good": (20, 20, 21)})
+    assert "The difference of “good” stays when the 2 comparisons" in " ".join(in_short(sure, sure[1].arm))
+
+
 def test_many_arms_are_told_by_what_they_showed() -> None:
     found = many({"lead": (9, 9, 10), "good": (20, 20, 21), "bad": (-20, -20, -21), "same": (-3, 4, -2), "new": (5,)})
     words = in_short(found, found[1].arm)
