@@ -19,6 +19,7 @@ from geosynth.diffusion.finddonors import find_donors
 from geosynth.diffusion.generator import Generator, load_generator, resolve
 from geosynth.diffusion.making import Block, make_block
 from geosynth.diffusion.request import GenerateRequest, GenerateSummary, Reading
+from geosynth.diffusion.samplers import level_range
 from geosynth.diffusion.settling import refuse_one_level, settled_sampler
 from geosynth.diffusion.wanted import shares_text, wanted_shares
 from geosynth.errors import ModelError, TilesetError
@@ -167,6 +168,7 @@ def _asked(generator: Generator, request: GenerateRequest, donors: Donors | None
         "seed": request.seed,
         "sampler": request.sampler,
         "steps": request.steps,
+        "levels": level_range(generator.pipeline.process),
         "guidance": request.guidance,
         "block": request.block,
         "guidance_of_masks": drawing if donors is None and request.want else None,

@@ -101,6 +101,14 @@ class Stepper:
         return stepped
 
 
+def level_range(process: Process) -> list[float] | None:
+    """First and last noise level of any number of evaluations; None where discrete timesteps decide.
+
+    A part of requests: a run that was begun with others must not go on with these.
+    """
+    return [HIGHEST, LOWEST] if process.betas is None else None
+
+
 def flow_levels(steps: int, *, lowest: float = LOWEST) -> NDArray[np.float64]:
     """Falling noise levels of ``steps`` evaluations on the straight line, evenly spaced in log((1 - level) / level).
 

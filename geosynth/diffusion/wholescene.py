@@ -20,7 +20,7 @@ from geosynth.diffusion.donorwindows import MaskCanvas, known_windows
 from geosynth.diffusion.finddonors import Maps, find_maps
 from geosynth.diffusion.generator import Generator, load_generator, resolve
 from geosynth.diffusion.request import SIEVE, Reading
-from geosynth.diffusion.samplers import Stepper
+from geosynth.diffusion.samplers import Stepper, level_range
 from geosynth.diffusion.scenefiles import IMAGE, KIND, MASK, META, SceneJob, write_scene
 from geosynth.diffusion.scenelevels import ScenePlan, advance
 from geosynth.diffusion.settling import refuse_one_level, settled_sampler
@@ -175,6 +175,7 @@ def _settled(
         "seed": request.seed,
         "sampler": sampler,
         "steps": steps,
+        "levels": level_range(pipeline.process),
         "guidance": guidance,
         "overlap": overlap,
         "batch": request.batch,

@@ -9,6 +9,7 @@ import torch
 from conftest import world_tiles
 from given_tiles import copy_with_ids, hashes
 
+from geosynth.diffusion import samplers
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.generate import GenerateRequest, count_for_ratio, generate
 from geosynth.diffusion.generator import load_generator
@@ -105,6 +106,15 @@ def one_level(shared_world_tileset: Path, tmp_path_factory: pytest.TempPathFacto
     request = TrainRequest(steps=1, batch=2, recipe="satsynth")
     train_generator(shared_world_tileset, request, out, Events(), threads=1, precision="32")
     return out
+
+
+def test_noise_levels_are_a_part_of_the_request(
+    pairs: Path, shared_generator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version with other levels would make other bytes: it must not go on with a run of this one."""
+    monkeypatch.setattr(samplers, "LOWEST", 0.1)
+    with pytest.raises(OutputError, match="different levels"):
+        generate(shared_generator, FIVE, pairs, Events(), rerun="resume")
 
 
 def test_noise_on_the_way_is_a_matter_of_the_sample(one_level: Path, tmp_path: Path) -> None:
