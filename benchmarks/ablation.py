@@ -1,7 +1,7 @@
 """Ablations of the generator on two CPU cores: what to predict, in how many steps, how guided, from how many labels.
 
-    python benchmarks/ablation.py rate objective bits shortcut sampling levels guidance specks labels wanted network \\
-        start precision --data DIR --work DIR
+    python benchmarks/ablation.py rate objective bits bands shortcut sampling levels guidance specks labels wanted \\
+        network start precision --data DIR --work DIR
 
 Small networks (1.9 M parameters) on tiles of 32 px: the made-up world at 2 m, and Dubai at a quarter of its resolution.
 Compared are runs of equal compute; measured is on the val split, against equally many training tiles. ``--work`` keeps
@@ -43,7 +43,7 @@ from geosynth.normalisation import Normalisation
 from geosynth.samples import Pair, TilesetDataset
 from geosynth.segmentation.metrics import scores
 from geosynth.segmentation.segmenter import load_segmenter
-from geosynth.tileset import Tileset
+from geosynth.tileset import Tile, Tileset
 
 COUNT = 400
 """Pairs that are made, and tiles they are compared with."""
@@ -91,6 +91,7 @@ SPACINGS: dict[str, Callable[[int], NDArray[np.float64]]] = {
 SEEDS = range(2)
 RATES = (4e-4, 1e-3, 2e-3, 4e-3)
 BITS = (1.0, 0.5)
+DECORRELATIONS = (0.0, 0.25, 0.5, 1.0)
 MANY = {"flow": Sampling("dpm", 20), "v": Sampling("dpm", 20), "satsynth": Sampling("ddim", 50)}
 """As many evaluations as bring nothing more, or nearly so: what is compared is what was learnt."""
 FEW = {
@@ -264,6 +265,54 @@ def bits(lab: Lab) -> str:
     return table("Size of the mask's bits (flow, dpm, 20 evaluations)", lab.floor("world"), rows)
 
 
+def bands(lab: Lab) -> str:
+    """How far bands are decorrelated, also by the colours that tiles have: what bands say beside brightness."""
+    tables = []
+    for data, place in (("dubai", "Dubai"), ("world", "made-up world")):
+        rows, colours = {}, []
+        real = Tileset(lab.tiles(data))
+        real_colours = colour_spreads(real, real.select("train", labelled=True), real)
+        for asked in (FAST, Sampling("dpm", 10, 1.0, "image")):
+            for strength in DECORRELATIONS:
+                runs = [Run(data, seed=seed, bits=BEST, decorrelation=strength) for seed in SEEDS]
+                name = f"{'new pairs' if asked is FAST else 'images for real masks'}, {strength:g}"
+                rows[name] = [lab.measured(run, asked) for run in runs]
+                made = [Tileset(lab.work / "made" / run.name / asked.name) for run in runs]
+                found = [colour_spreads(one, one.tiles, real) / real_colours for one in made]
+                within, between = zip(*found, strict=True)
+                colours.append(f"| {name} | {shown(within)} | {shown(between)} |")
+        tables.append(table(f"How far bands are decorrelated (flow, dpm 10; {place})", lab.floor(data), rows))
+        head = "| colours, of the spread that real ones have | within tiles | from tile to tile |\n|---|---|---|\n"
+        tables.append(head + "\n".join(colours) + "\n")
+    return "\n".join(tables)
+
+
+def colour_spreads(tileset: Tileset, tiles: Sequence[Tile], real: Tileset) -> NDArray[np.float64]:
+    """By how much pixels of a class differ in colour within a tile, and the class's mean colour from tile to tile.
+
+    Colour is what is left of the bands without the direction in which real pixels differ most; standard deviations,
+    root mean squares over the classes.
+    """
+    some = [real.read(tile)[0] for tile in real.select("train", labelled=True)[:200]]
+    pixels = np.stack(some, axis=1).reshape(len(some[0]), -1).astype(np.float64)
+    rest = np.linalg.eigh(np.cov(pixels))[1][:, :-1]
+    classes = range(len(real.spec.legend))
+    means: list[list[NDArray[np.float64]]] = [[] for _ in classes]
+    within: list[list[float]] = [[] for _ in classes]
+    for tile in tiles[:COUNT]:
+        image, _, mask = tileset.read(tile)
+        index = tileset.spec.legend.to_index(mask)
+        for number in classes:
+            on = index == number
+            if on.sum() > 20:
+                values = rest.T @ image[:, on].astype(np.float64)
+                means[number].append(values.mean(axis=1))
+                within[number].append(float(values.var(axis=1).sum()))
+    there = [number for number in classes if len(means[number]) > 5]
+    between = [float(np.var(means[number], axis=0).sum()) for number in there]
+    return np.sqrt([np.mean([np.mean(within[number]) for number in there]), np.mean(between)])
+
+
 def shortcut(lab: Lab) -> str:
     rows = {
         f"{'with' if on else 'without'} shortcut, {asked.name}": [
@@ -430,6 +479,7 @@ def main() -> None:
         "rate": rate,
         "objective": objective,
         "bits": bits,
+        "bands": bands,
         "shortcut": shortcut,
         "sampling": sampling,
         "levels": levels,

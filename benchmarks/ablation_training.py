@@ -79,6 +79,7 @@ class Run:
     unlabelled: bool = False
     network: Network = Network()
     rate: float = Plan.learning_rate
+    decorrelation: float = Plan.decorrelation
     from_base: bool = False
 
     @property
@@ -90,7 +91,8 @@ class Run:
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
         rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
         start = "-base" if self.from_base else ""
-        return f"{self.data}-{self.recipe}{bits}{network}{start}{share}{steps}{rate}-s{self.seed}"
+        bands = "" if self.decorrelation == Plan.decorrelation else f"-d{self.decorrelation:g}"
+        return f"{self.data}-{self.recipe}{bits}{network}{start}{share}{steps}{rate}{bands}-s{self.seed}"
 
 
 class Unlabelled:
@@ -125,14 +127,22 @@ def train(run: Run, tiles: Path, work: Path) -> Path:
     scale = BandScale(*(tuple(getattr(b, n) for b in tileset.statistics) for n in ("mean", "std", "min", "max")))
     torch.manual_seed(mix_seed("weights", run.seed))
     network = _network(run, spec)
-    plan = Plan(steps=run.steps, batch=16, size=SIDE, seed=run.seed, recipe=run.recipe, learning_rate=run.rate)
+    plan = Plan(
+        steps=run.steps,
+        batch=16,
+        size=SIDE,
+        seed=run.seed,
+        recipe=run.recipe,
+        learning_rate=run.rate,
+        decorrelation=run.decorrelation,
+    )
     pairs = Unlabelled(TilesetDataset(known, values), keeps)
     task = DiffusionTask(network, pairs, TilesetDataset(other, values), scale, len(spec.legend), plan, keeps)
     fit(task, {}, work / "state" / run.name, Events(), [], steps=plan.steps, precision="bf16", clip=plan.clip)
     with claim(out, {"run": run.name}, "overwrite") as folder:
         training = {"recipe": run.recipe, "steps": run.steps, "batch": plan.batch, "seed": run.seed}
         training |= dict(zip(("val_loss_image", "val_loss_mask"), task.held_out_loss(), strict=True))
-        save_generator(folder, task.average, spec, scale, training, Lineage(), process=recipe.process)
+        save_generator(folder, task.average, spec, task.scale, training, Lineage(), process=recipe.process)
         folder.finish()
     return out
 

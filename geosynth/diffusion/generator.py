@@ -120,7 +120,9 @@ def load_generator(model: str | PathLike[str]) -> Generator:
             )
     try:
         spec = TileSpec.from_json(content["spec"])
-        scale = BandScale(**{name: tuple(values) for name, values in content["scale"].items()})
+        scale = BandScale(
+            **{name: tuple(map(tuple, v) if name == "mixing" else v) for name, v in content["scale"].items()}
+        )
         denoiser = Denoiser.from_pretrained(
             folder / "denoiser", torch_dtype=torch.float32, use_safetensors=True, low_cpu_mem_usage=False
         ).eval()

@@ -20,7 +20,7 @@ from geosynth.diffusion.batches import Batch, Drawing, Pairs
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.loading import StepBatches, step_loader
-from geosynth.diffusion.normalise import BandScale
+from geosynth.diffusion.normalise import STRENGTH, BandScale
 from geosynth.diffusion.objective import error_sums, mean_errors
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.legend import UNKNOWN
@@ -32,7 +32,7 @@ EMA_LIMIT = 0.9995
 DECAY_SHARE = 0.3
 """The last share of the steps, in which the learning rate falls."""
 
-SHORTCUT_TILES = 512
+FITTED_TILES = 512
 """Tiles from which is learnt how values of a patch go together, at most."""
 
 HELD_OUT_TILES = 64
@@ -56,6 +56,7 @@ class Plan:
     seed: int = 0
     recipe: str = DEFAULT_RECIPE
     labelled_share: float | None = None
+    decorrelation: float = STRENGTH
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class DiffusionTask(LightningModule):
         denoiser: trained in place.
         train: pairs to learn from.
         held_out: pairs the held-out loss is measured on; may be empty.
-        scale: pixel values to network values.
+        scale: pixel values to network values; bands are decorrelated beyond it, as those of ``train`` want it.
         classes: number of classes.
         plan: how to train.
         labelled: which training pairs have labels, bool (N,); None: all.
@@ -125,6 +126,7 @@ class DiffusionTask(LightningModule):
         super().__init__()
         self.means = means or Means()
         self.denoiser = denoiser
+        scale = scale.decorrelated(_covariance(train, scale), plan.decorrelation)
         if denoiser.shortcut:
             denoiser.fit_shortcut(_clean(train, scale, classes, denoiser.bit_size))
         self.average = copy.deepcopy(denoiser).requires_grad_(False).eval()
@@ -238,13 +240,30 @@ def _share_of_pixels(mine: Tensor) -> Tensor:
     return mine.clamp(min=1) * dist.get_world_size() / everybody.clamp(min=1)
 
 
+def _covariance(pairs: Pairs, scale: BandScale) -> NDArray[np.float64]:
+    """Of the bands' deviations from their means, in standard deviations, over up to ``FITTED_TILES`` tiles."""
+    bands = len(scale.mean)
+    total, count = np.zeros((bands, bands)), 0
+    for position in _spread(pairs):
+        image, valid, mask = pairs.raw(position)
+        on = np.broadcast_to(valid, mask.shape)
+        values = scale.to_deviations(image, on)[:, on]
+        total += values @ values.T
+        count += values.shape[1]
+    return total / max(count, 1)
+
+
+def _spread(pairs: Pairs) -> list[int]:
+    count = min(len(pairs), FITTED_TILES)
+    return [position * len(pairs) // count for position in range(count)]
+
+
 def _clean(
     pairs: Pairs, scale: BandScale, classes: int, bit_size: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Up to ``SHORTCUT_TILES`` pairs, evenly spread, as ``Denoiser.fit_shortcut`` takes them."""
-    count = min(len(pairs), SHORTCUT_TILES)
-    for position in range(count):
-        image, valid, mask = (torch.from_numpy(np.array(part)) for part in pairs.raw(position * len(pairs) // count))
+    """Up to ``FITTED_TILES`` pairs, evenly spread, as ``Denoiser.fit_shortcut`` takes them."""
+    for position in _spread(pairs):
+        image, valid, mask = (torch.from_numpy(np.array(part)) for part in pairs.raw(position))
         valid = valid.expand(mask.shape)
         values = scale.to_network(image[None], valid[None])[0]
         yield values, valid, encode(mask[None], classes, bit_size)[0], mask != UNKNOWN
