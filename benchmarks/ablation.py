@@ -290,12 +290,13 @@ def bands(lab: Lab) -> str:
 def colour_spreads(tileset: Tileset, tiles: Sequence[Tile], real: Tileset) -> NDArray[np.float64]:
     """By how much pixels of a class differ in colour within a tile, and the class's mean colour from tile to tile.
 
-    Colour is what is left of the bands without the direction in which real pixels differ most; standard deviations,
-    root mean squares over the classes.
+    Colour is what is left of the bands without the direction in which real pixels differ most, each other direction in
+    units of its spread; standard deviations, root mean squares over the classes.
     """
     some = [real.read(tile)[0] for tile in real.select("train", labelled=True)[:200]]
     pixels = np.stack(some, axis=1).reshape(len(some[0]), -1).astype(np.float64)
-    rest = np.linalg.eigh(np.cov(pixels))[1][:, :-1]
+    variance, axes = np.linalg.eigh(np.cov(pixels))
+    rest = axes[:, :-1] / np.sqrt(variance[:-1])
     classes = range(len(real.spec.legend))
     means: list[list[NDArray[np.float64]]] = [[] for _ in classes]
     within: list[list[float]] = [[] for _ in classes]
