@@ -50,13 +50,15 @@ class ExperimentPlan:
 class Trial:
     """What one run gives: counts of test pixels by block of test tiles, and how many pairs it learned from.
 
-    ``confusions`` is int64 (G, K, K), rows truth; ``groups`` names the blocks, see ``subset.area_of``.
+    ``confusions`` is int64 (G, K, K), rows truth; ``groups`` names the blocks, see ``subset.area_of``. ``val_iou`` is
+    the mean IoU on split=val of the weights that were kept, which were chosen by it; None without such tiles.
     """
 
     groups: tuple[str, ...]
     confusions: NDArray[np.int64]
     real_pairs: int
     synthetic_pairs: int
+    val_iou: float | None = None
 
 
 Matrix = tuple[tuple[int, ...], ...]
@@ -70,7 +72,7 @@ class RunResult:
     in the arm's ``synthetic``, -1 for none) and ``initialisation`` are what that row means. ``confusions`` counts test
     pixels of each of ``groups`` (blocks of test tiles, the same in all runs), rows truth. ``iou`` (0..1, legend order)
     is None for classes the test tiles do not show. The means are over the classes they do show, so that they are means
-    of the same classes in every run.
+    of the same classes in every run. ``val_iou`` is that of the ``Trial``.
     """
 
     arm: str
@@ -85,6 +87,7 @@ class RunResult:
     mean_iou: float
     mean_f1: float
     iou: tuple[float | None, ...]
+    val_iou: float | None = None
 
     @classmethod
     def of(cls, arm: str, seeds: Seeds, trial: Trial) -> RunResult:
@@ -104,6 +107,7 @@ class RunResult:
             float(np.mean([found.iou[k] for k in there])),
             float(np.mean([found.f1[k] for k in there])),
             tuple(found.iou[k] if k in there else None for k in range(len(found.iou))),
+            trial.val_iou,
         )
 
     @classmethod

@@ -30,6 +30,7 @@ def markdown(content: Mapping[str, Any]) -> str:
             *([content["rows_words"], ""] if content["rows_words"] else []),
             content["places_words"],
             "",
+            *([content["val_words"], ""] if content["val_words"] else []),
             *(f"- {line}" for line in content["verdicts"]),
             "",
         ]

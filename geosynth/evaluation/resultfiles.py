@@ -45,13 +45,13 @@ def write_results(
 
 
 def runs_csv(results: Sequence[RunResult], names: Sequence[str]) -> str:
-    """One line a run: arm, its seeds, pairs, mean IoU, mean F1, IoU by class (empty where the test has none of it)."""
+    """One line a run: arm, its seeds, pairs, mean IoU, mean F1, IoU by class, mean IoU on val; empty where unknown."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ("arm", "seed", "subset", "generator", "initialisation", "real_pairs", "synthetic_pairs")
-    writer.writerow([*head, "mean_iou", "mean_f1", *(f"iou_{name}" for name in names)])
+    writer.writerow([*head, "mean_iou", "mean_f1", *(f"iou_{name}" for name in names), "val_mean_iou"])
     for run in results:
-        values = ["" if value is None else f"{value:.6f}" for value in run.iou]
+        values = ["" if value is None else f"{value:.6f}" for value in (*run.iou, run.val_iou)]
         known = [getattr(run, name) for name in head]
         writer.writerow([*known, f"{run.mean_iou:.6f}", f"{run.mean_f1:.6f}", *values])
     return stream.getvalue()

@@ -40,6 +40,7 @@ def score_section(real: Tileset, summaries: Sequence[ArmSummary]) -> dict[str, A
         "arms": [_arm(entry) for entry in summaries],
         "places_words": _places_words(summaries),
         "rows_words": _rows_words(summaries),
+        "val_words": _val_words(summaries),
         "arms_chart": arms_chart(summaries) if summaries else "",
         "curve": ratio_chart(series, reference.mean_iou if reference else None) if series else "",
         "class_tables": [_trio(real, trio) for trio in found],
@@ -83,6 +84,19 @@ def _rows_words(summaries: Sequence[ArmSummary]) -> str:
     return (
         f"The arms have {min(counts)} to {max(counts)} runs, so means of two arms may differ by which rows they are of."
         " Differences and gains are paired row by row and free of that: go by these."
+    )
+
+
+def _val_words(summaries: Sequence[ArmSummary]) -> str:
+    """The same differences on val tiles; empty where they cannot be had."""
+    found = [entry for entry in summaries if entry.difference_val is not None]
+    if not found:
+        return ""
+    told = "; ".join(f"“{entry.arm.name}” {_gain(entry.difference_val)}" for entry in found)
+    return (
+        "On the val tiles, by which the weights of each run were chosen, the differences in mean IoU are:"
+        f" {told}. Where they are others than on the test tiles, it is where one tests that decides, and how far that"
+        " is from what was learnt."
     )
 
 

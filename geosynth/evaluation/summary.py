@@ -34,8 +34,9 @@ FEWEST_SCENES = 8
 class ArmSummary:
     """One arm over its seeds; ``iou`` and ``f1`` by class in legend order, None for a class the test does not show.
 
-    ``difference`` (mean IoU, over seeds), ``places`` (the same, over blocks or scenes of test tiles), ``gains`` (IoU by
-    class, over seeds) and ``verdict`` compare it with the real-only arm; None and empty for that arm itself.
+    ``difference`` (mean IoU, over seeds), ``places`` (the same, over blocks or scenes of test tiles),
+    ``difference_val`` (over seeds, on split=val), ``gains`` (IoU by class, over seeds) and ``verdict`` compare it with
+    the real-only arm; None and empty for that arm itself.
     """
 
     arm: Arm
@@ -46,6 +47,7 @@ class ArmSummary:
     f1: tuple[Estimate | None, ...]
     difference: Difference | None
     difference_f1: Difference | None
+    difference_val: Difference | None
     places: GroupInterval | None
     gains: tuple[Difference | None, ...]
     verdict: str
@@ -73,11 +75,12 @@ def _summary(arm: Arm, own: Mapping[int, RunResult], reference: str, base: Mappi
     runs = tuple(own.values())
     classes = range(len(runs[0].iou))
     f1 = [_class_f1(run) for run in runs]
-    difference, difference_f1, places, words = None, None, None, ""
+    difference, difference_f1, difference_val, places, words = None, None, None, None, ""
     gains: tuple[Difference | None, ...] = ()
     if reference:
         difference = paired_difference(_by_seed(own, "mean_iou"), _by_seed(base, "mean_iou"))
         difference_f1 = paired_difference(_by_seed(own, "mean_f1"), _by_seed(base, "mean_f1"))
+        difference_val = paired_difference(_on_val(own), _on_val(base))
         shared = sorted(own.keys() & base.keys())
         places = over_places([own[seed] for seed in shared], [base[seed] for seed in shared])
         gains = tuple(paired_difference(_of_class(own, k), _of_class(base, k)) for k in classes)
@@ -91,6 +94,7 @@ def _summary(arm: Arm, own: Mapping[int, RunResult], reference: str, base: Mappi
         tuple(_class_estimate([values[k] for values in f1]) for k in classes),
         difference,
         difference_f1,
+        difference_val,
         places,
         gains,
         words,
@@ -119,6 +123,10 @@ def over_places(own: Sequence[RunResult], base: Sequence[RunResult]) -> GroupInt
 
 def _by_seed(runs: Mapping[int, RunResult], score: str) -> dict[int, float]:
     return {seed: getattr(run, score) for seed, run in runs.items()}
+
+
+def _on_val(runs: Mapping[int, RunResult]) -> dict[int, float]:
+    return {seed: run.val_iou for seed, run in runs.items() if run.val_iou is not None}
 
 
 def _of_class(runs: Mapping[int, RunResult], k: int) -> dict[int, float]:

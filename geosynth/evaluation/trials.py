@@ -70,7 +70,7 @@ class SegmenterRuns:
                 ),
             )
         made = learned.synthetic_pairs if job.arm.source != "own" else 0
-        return Trial(groups, confusions, learned.real_pairs + learned.synthetic_pairs - made, made)
+        return Trial(groups, confusions, learned.real_pairs + learned.synthetic_pairs - made, made, learned.mean_iou)
 
     def _asked(self, job: Job, events: Events) -> Trial:
         """The generator's own masks for the test images; nothing is trained."""

@@ -21,12 +21,19 @@ def arm(word: str, ratio: float | None = None, label: str = "made") -> Arm:
 
 
 def result(
-    of: Arm, row: int, hits: tuple[int, ...], *, groups: tuple[str, ...] = BLOCKS, subset: int = 0, generator: int = 0
+    of: Arm,
+    row: int,
+    hits: tuple[int, ...],
+    *,
+    groups: tuple[str, ...] = BLOCKS,
+    subset: int = 0,
+    generator: int = 0,
+    val: float | None = None,
 ) -> RunResult:
     """A run in whose every block ``hits`` of 100 pixels of each class are found; the others go to the next class."""
     found = np.array(hits)
     matrix = np.diag(found) + np.roll(np.diag(100 - found), 1, axis=1)
     counts = np.tile(matrix, (len(groups), 1, 1)).astype(np.int64)
     return RunResult.of(
-        of.name, Seeds(row, subset, generator, row), Trial(groups, counts, 8 * of.real, 10 * bool(of.synthetic))
+        of.name, Seeds(row, subset, generator, row), Trial(groups, counts, 8 * of.real, 10 * bool(of.synthetic), val)
     )

@@ -21,7 +21,7 @@ from geosynth.evaluation.classtable import (
     trios,
 )
 from geosynth.evaluation.experiment import RunResult
-from geosynth.evaluation.scoresection import score_section
+from geosynth.evaluation.scoresection import _val_words, score_section
 from geosynth.evaluation.spread import spread
 from geosynth.evaluation.statistics import Estimate
 from geosynth.evaluation.summary import ArmSummary, in_short, summarise, together
@@ -213,3 +213,17 @@ def test_what_few_runs_cannot_show_is_not_shown(tmp_path: Path) -> None:
     assert [row["real"] for row in found["arms"]] == ["8–9", "8", "–"]
     assert "The arms have 1 to 3 runs" in found["rows_words"]
     assert score_section(tileset, summarise([REAL, MIXED], runs))["rows_words"] == ""
+
+
+def test_differences_on_val_are_paired_and_told_apart() -> None:
+    other = Arm("other", training=(("cutmix", 1.0),))
+    runs = [result(REAL, row, (50, 50, 50), val=0.4 + 0.1 * row) for row in range(3)]
+    runs += [result(other, row, (40 + row, 40, 40), val=0.41 + 0.1 * row) for row in range(3)]
+    real, found = summarise([REAL, other], runs)
+    assert real.difference_val is None
+    assert found.difference_val is not None and found.difference is not None
+    assert found.difference_val.mean == pytest.approx(0.01)
+    assert found.difference.mean < -0.05
+    assert "“other” +0.010 ± 0.000" in _val_words([real, found])
+    unknown = summarise([REAL, other], [replace(run, val_iou=None) for run in runs])
+    assert _val_words(unknown) == ""

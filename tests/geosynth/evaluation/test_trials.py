@@ -63,6 +63,7 @@ def test_what_each_arm_learns_from(rows: dict[str, dict[str, str]]) -> None:
     assert filtered[0] == 6 and filtered[1] <= 6
     assert taught[0] == 6  # a teacher of two steps is sure of little or nothing
     scores = {row["mean_iou"] for row in rows.values()}
+    assert all(0 < float(row["val_mean_iou"]) < 1 for row in rows.values())
     assert len(scores) >= len(rows) - 2
 
 
