@@ -1,8 +1,8 @@
 """The real tilesets of results.sh: WORK/dubai/tiles and WORK/buildings/tiles.
 
-    python benchmarks/results_tiles.py DATA WORK
+    python benchmarks/results_tiles.py DATA WORK [SCENE]
 
-Dubai is learnt at a quarter of its resolution, test by scene (tile6). The buildings are cut from five scenes of four
+Dubai is learnt at a quarter of its resolution, test by scene (tile6, or SCENE, and tile6 is learnt). The buildings are cut from five scenes of four
 countries at 0.6 m, test by block, with a tile between the splits.
 """
 
@@ -22,7 +22,8 @@ BUILDINGS = ("banepa_a", "banepa_drone_a", "kampala_a", "philippines_a", "zanzib
 
 def main() -> None:
     data, work = map(Path, sys.argv[1:3])
-    dubai_tiles(data, work / "dubai", Events(), PROOF)
+    test = sys.argv[3] if len(sys.argv) > 3 else "tile6"
+    dubai_tiles(data, work / "dubai", Events(), {**PROOF, "tile6": "train", test: "test"})
     folder = data / "buildings_oam"
     (work / "buildings").mkdir(parents=True, exist_ok=True)
     labels = [_buildings(next(folder.glob(f"{name}_buildings.*")), work / "buildings") for name in BUILDINGS]
