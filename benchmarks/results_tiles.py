@@ -2,8 +2,8 @@
 
     python benchmarks/results_tiles.py DATA WORK [SCENE]
 
-Dubai is learnt at a quarter of its resolution, test by scene (tile6, or SCENE, and tile6 is learnt). The buildings are cut from five scenes of four
-countries at 0.6 m, test by block, with a tile between the splits.
+Dubai is learnt at a quarter of its resolution, test by scene (tile6, or SCENE, and tile6 is learnt). The buildings are
+cut from five scenes of four countries at 0.6 m, test by block, with a tile between the splits.
 """
 
 from __future__ import annotations
