@@ -75,8 +75,7 @@ class BandScale:
         mean, std, low, high = _constants(self, values.device)
         deviations = _bent((torch.minimum(torch.maximum(values.float(), low), high) - mean) / std)
         if self.mixing:
-            mixing = _mixing(self, values.device)
-            deviations = _bent(torch.einsum("ij,...jhw->...ihw", mixing, torch.where(on, deviations, 0.0)))
+            deviations = _bent(_mixed(torch.where(on, deviations, 0.0), _mixing(self, values.device)))
         return torch.where(on, deviations / _SPREAD, 0.0)
 
     def to_deviations(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -103,6 +102,18 @@ class BandScale:
         else:
             raster = values.astype(kind)
         return avoid_nodata(raster, nodata)
+
+
+def _mixed(deviations: Tensor, mixing: Tensor) -> Tensor:
+    """``mixing`` (C, C) times bands (..., C, H, W).
+
+    Not as a matrix product: training with autocast would make that in 16 bits, which have no room for small differences
+    of large values.
+    """
+    mixed = torch.zeros_like(deviations)
+    for band in range(len(mixing)):
+        mixed += mixing[:, band, None, None] * deviations[..., band : band + 1, :, :]
+    return mixed
 
 
 def _bent(deviations: Tensor) -> Tensor:

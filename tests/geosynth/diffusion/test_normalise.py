@@ -140,3 +140,12 @@ def test_a_glint_in_one_band_stays_near_the_rest_and_comes_back() -> None:
     assert (network[:, ~valid] == 0).all()
     assert (scale.to_raster(network, "uint16", None) == image)[:, valid].all()
     assert scale.to_raster(torch.full((4, 1, 1), 1e30), "uint16", None).max() <= 60_000
+
+
+def test_training_in_16_bits_takes_the_same_values() -> None:
+    image = correlated("uint8")
+    scale, valid = fitted(image), np.ones((64, 64), bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = scale.to_network(image, valid)
+    assert halved.dtype == torch.float32
+    assert torch.equal(halved, scale.to_network(image, valid))
