@@ -81,7 +81,7 @@ class BandScale:
     def to_deviations(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Standard deviations from the mean, band by band, before bands are decorrelated: float64 (..., C, H, W)."""
         values: NDArray[np.float64] = (
-            replace(self, mixing=()).to_network(np.array(image), valid).double().numpy() * _SPREAD
+            replace(self, mixing=()).to_network(np.array(image), np.array(valid)).double().numpy() * _SPREAD
         )
         return values
 

@@ -31,7 +31,9 @@ class Knowing:
             image, valid, mask = tileset.read(tile)
             self.masks[generator.scale.to_network(image, valid).numpy().tobytes()] = tileset.spec.legend.to_index(mask)
 
-    def __call__(self, noise: torch.Tensor, *, image: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, noise: torch.Tensor, *, image: torch.Tensor, steps: int, guidance: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         self.asked += list(noise)
         masks = np.stack([self.masks[part.numpy().tobytes()] for part in image])
         masks[:, : self.wrong] = (masks[:, : self.wrong] + 1) % self.classes
