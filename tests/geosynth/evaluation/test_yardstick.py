@@ -183,7 +183,7 @@ def test_tiles_that_do_not_fit_are_refused(real: Tileset, yardstick: Yardstick, 
 
 
 def test_images_without_labels_count(real: Tileset, segmenter: Segmenter, tmp_path: Path) -> None:
-    """With nine labelled tiles a side noise cannot be missed where the others' images count as well."""
+    """With nine labelled tiles a side images are compared as if all had labels; masks are those of the nine."""
     shown = [(image, mask) for image, _, mask in map(real.read, (*real.select("train"), *real.select("val")))]
     train = 2 * COUNT
     pairs = [
