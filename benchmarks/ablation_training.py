@@ -79,7 +79,7 @@ class Run:
     unlabelled: bool = False
     network: Network = Network()
     rate: float = Plan.learning_rate
-    decorrelation: float = Plan.decorrelation
+    decorrelation: float | None = None
     from_base: bool = False
 
     @property
@@ -91,8 +91,8 @@ class Run:
         share = "" if self.labels == 1 else f"-l{self.labels:g}{'+u' if self.unlabelled else ''}"
         rate = "" if self.rate == Plan.learning_rate else f"-r{self.rate:g}"
         start = "-base" if self.from_base else ""
-        bands = "" if self.decorrelation == Plan.decorrelation else f"-d{self.decorrelation:g}"
-        return f"{self.data}-{self.recipe}{bits}{network}{start}{share}{steps}{rate}{bands}-s{self.seed}"
+        strength = RECIPES[self.recipe].decorrelation if self.decorrelation is None else self.decorrelation
+        return f"{self.data}-{self.recipe}{bits}{network}{start}{share}{steps}{rate}-d{strength:g}-s{self.seed}"
 
 
 class Unlabelled:

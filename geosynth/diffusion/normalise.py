@@ -27,9 +27,6 @@ from geosynth.rasters import avoid_nodata
 KNEE = 6.0
 """The map is linear up to this many standard deviations from the mean."""
 
-STRENGTH = 0.5
-"""How far bands are decorrelated; measured, see ``benchmarks/ablation.py bands``."""
-
 MOST = 32.0
 """No direction of the bands' space is enlarged more than this against the widest: beyond lies the sensor's noise."""
 
@@ -50,7 +47,7 @@ class BandScale:
     high: tuple[float, ...]
     mixing: tuple[tuple[float, ...], ...] = ()
 
-    def decorrelated(self, covariance: NDArray[np.float64], strength: float = STRENGTH) -> BandScale:
+    def decorrelated(self, covariance: NDArray[np.float64], strength: float) -> BandScale:
         """The same map with a symmetric ``mixing``: each band is still mostly itself.
 
         Args:

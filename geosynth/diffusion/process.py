@@ -138,15 +138,18 @@ class Recipe:
         two_levels: whether image and mask have a noise level each. Otherwise both sides share one, and the network
             answers only what it was made for: new pairs.
         bit_size: absolute value of the mask's analog bits, beside images that spread by 0.5.
+        decorrelation: how far bands are decorrelated, 0..1, see ``BandScale.decorrelated``; measured, see
+            ``benchmarks/ablation.py bands``.
     """
 
     process: Process
     two_levels: bool = True
     bit_size: float = 1.0
+    decorrelation: float = 0.0
 
 
 RECIPES = {
-    "flow": Recipe(Process(), bit_size=0.5),
+    "flow": Recipe(Process(), bit_size=0.5, decorrelation=0.5),
     "v": Recipe(Process("v_prediction", "squaredcos_cap_v2")),
     "satsynth": Recipe(Process("epsilon", "linear"), two_levels=False),
 }

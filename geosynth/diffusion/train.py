@@ -249,7 +249,8 @@ def _asked(inputs: _Inputs) -> dict[str, Any]:
     if inputs.request.patience is None:
         del asked["evaluate_every"]
     start = None if inputs.start is None else inputs.start.hash
-    how = {"decorrelation": Plan.decorrelation}  # a run that was begun without must not go on with it
+    recipe = RECIPES[inputs.request.recipe or DEFAULT_RECIPE]
+    how = {"decorrelation": recipe.decorrelation}  # a run that was begun without must not go on with it
     return {"command": "train", **asked, **how, "start": start, "tiles": inputs.tileset.identity()}
 
 

@@ -20,7 +20,7 @@ from geosynth.diffusion.batches import Batch, Drawing, Pairs
 from geosynth.diffusion.codes import encode
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.loading import StepBatches, step_loader
-from geosynth.diffusion.normalise import STRENGTH, BandScale
+from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.objective import error_sums, mean_errors
 from geosynth.diffusion.process import DEFAULT_RECIPE, RECIPES
 from geosynth.legend import UNKNOWN
@@ -44,7 +44,10 @@ HELD_OUT_CHUNK = 16
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train: everything that, with the data and the starting weights, decides the result."""
+    """How to train: everything that, with the data and the starting weights, decides the result.
+
+    ``decorrelation`` of the bands is that of the recipe unless said otherwise.
+    """
 
     steps: int
     batch: int = 16
@@ -56,7 +59,7 @@ class Plan:
     seed: int = 0
     recipe: str = DEFAULT_RECIPE
     labelled_share: float | None = None
-    decorrelation: float = STRENGTH
+    decorrelation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,10 @@ class DiffusionTask(LightningModule):
         super().__init__()
         self.means = means or Means()
         self.denoiser = denoiser
-        scale = scale.decorrelated(_covariance(train, scale), plan.decorrelation)
+        self.recipe = RECIPES[plan.recipe]
+        strength = self.recipe.decorrelation if plan.decorrelation is None else plan.decorrelation
+        if strength:
+            scale = scale.decorrelated(_covariance(train, scale), strength)
         if denoiser.shortcut:
             denoiser.fit_shortcut(_clean(train, scale, classes, denoiser.bit_size))
         self.average = copy.deepcopy(denoiser).requires_grad_(False).eval()
@@ -135,7 +141,6 @@ class DiffusionTask(LightningModule):
         if self.means.compiled:
             self.denoiser.compile()
         self.scale, self.classes, self.plan = scale, classes, plan
-        self.recipe = RECIPES[plan.recipe]
         bits = denoiser.mask_channels
         self.drawing = Drawing(
             train, self.recipe, bits, plan.size, plan.batch, plan.seed, labelled, plan.labelled_share
