@@ -14,17 +14,26 @@ from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.metriclog import MetricLog
 
+REHEARSED = 50
+"""Steps that are worth a rehearsal."""
+
 
 class Progress(Callback):
     """Reports steps, mean losses since the last report, and once how long it will take.
 
-    ``names`` are those of the numbers in the ``losses`` of a training step.
+    ``names`` are those of the numbers in the ``losses`` of a training step. With ``rehearse`` the time is told before
+    the first step, from steps of a ``DiffusionTask`` that do not count; else, and of short runs, after the first steps.
     """
 
     def __init__(
-        self, events: Events, metrics: MetricLog, every: int = 10, names: Sequence[str] = ("loss_image", "loss_mask")
+        self,
+        events: Events,
+        metrics: MetricLog,
+        every: int = 10,
+        names: Sequence[str] = ("loss_image", "loss_mask"),
+        rehearse: bool = False,
     ) -> None:
-        self.events, self.metrics, self.every, self.names = events, metrics, every, names
+        self.events, self.metrics, self.every, self.names, self.rehearse = events, metrics, every, names, rehearse
         self._sum: torch.Tensor | None = None
         self._count = 0
         self._pace = Pace()
@@ -32,6 +41,13 @@ class Progress(Callback):
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.metrics.begin(trainer.global_step)
         self._pace = Pace()
+        if self.rehearse and trainer.max_steps - trainer.global_step >= REHEARSED:
+            step = task.rehearsal()
+            told = False
+            while not told:
+                with trainer.precision_plugin.forward_context():
+                    step()
+                told = self._tell_time(trainer, task)
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, *_: Any) -> None:
         step, total = trainer.global_step, int(trainer.max_steps)
@@ -46,10 +62,15 @@ class Progress(Callback):
                     raise ModelError(f"training failed: {name} is {value}", remedy="give a lower --learning-rate")
                 self.metrics.tell(name, value, step)
             self._sum, self._count = None, 0
+        self._tell_time(trainer, task)
+
+    def _tell_time(self, trainer: Trainer, task: LightningModule) -> bool:
+        """After a step: say how long the rest will take, once that is known; whether it was said now."""
         seconds = self._pace.step(task.device.type)
-        if seconds is not None and step < total:
-            left = total - step
+        left = int(trainer.max_steps) - trainer.global_step
+        if seconds is not None and left:
             self.events.log(f"about {spoken(seconds * left)} for the {left} steps left, on {task.device.type}")
+        return seconds is not None
 
     def on_train_end(self, *_: Any) -> None:
         self.metrics.close()

@@ -192,7 +192,7 @@ def train_generator(
         task = _task(inputs, machine, workers, events)
         log = MetricLog(events, folder.state / "log", tensorboard=tensorboard)
         judge = HeldOut(log, request.evaluate_every, request.patience)
-        report: list[Callback] = [Progress(events, log), judge]
+        report: list[Callback] = [Progress(events, log, rehearse=not compiled), judge]
         if request.samples_every:
             spec = tileset.spec
             names = [band.name for band in spec.bands]

@@ -31,6 +31,7 @@ def test_the_folder_says_how_to_sample(trained: tuple[str, Path]) -> None:
     assert generator.pipeline.process == recipe.process
     assert generator.pipeline.two_levels == recipe.two_levels
     assert generator.bit_size == recipe.bit_size
+    assert bool(generator.scale.mixing) == (name == "flow")  # the others leave bands as they are, as their papers do
     assert generator.training["recipe"] == name
     assert ("for a given mask" in (folder / "README.md").read_text()) == recipe.two_levels
 

@@ -8,7 +8,7 @@ import torch
 from conftest import world_tiles
 from safetensors.torch import load_file
 
-from geosynth.diffusion import train
+from geosynth.diffusion import progress, train
 from geosynth.diffusion.denoiser import Denoiser
 from geosynth.diffusion.generator import load_generator
 from geosynth.diffusion.train import TrainRequest, train_generator
@@ -60,6 +60,25 @@ def test_a_cancelled_run_goes_on_to_the_same_bytes(
         name = path.relative_to(whole)
         if path.is_file() and not name.is_relative_to(".geosynth/log"):
             assert file_hash(path) == file_hash(parts / name), name
+
+
+def test_a_rehearsal_tells_the_time_and_changes_no_byte(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, said = replace(TINY, dropout=0.2), []
+
+    def keep(record: dict[str, object]) -> None:
+        said.append((record["event"], str(record.get("message", ""))))
+
+    train_generator(small, request, tmp_path / "plain", Events([keep]), threads=1, precision="bf16")
+    assert not any("steps left" in message for _, message in said)
+    said.clear()
+    monkeypatch.setattr(progress, "REHEARSED", 1)
+    train_generator(small, request, tmp_path / "rehearsed", Events([keep]), threads=1, precision="bf16")
+    kinds = [event for event, _ in said]
+    told = next(at for at, (_, message) in enumerate(said) if "for the 6 steps left, on cpu" in message)
+    assert told < kinds.index("metric")
+    assert file_hash(tmp_path / "plain" / WEIGHTS) == file_hash(tmp_path / "rehearsed" / WEIGHTS)
 
 
 def test_training_lowers_the_held_out_loss_and_keeps_its_metrics(small: Path, tmp_path: Path) -> None:

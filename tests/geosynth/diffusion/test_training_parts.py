@@ -1,6 +1,9 @@
 """What a training tells, keeps and draws, without a training."""
 
 import math
+import re
+import time
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +26,13 @@ from geosynth.metriclog import FILE, MetricLog
 def a_trainer(step: int, total: int = 1000) -> Any:
     strategy = SimpleNamespace(reduce=lambda value, reduce_op: value, broadcast=lambda value: value)
     return SimpleNamespace(
-        global_step=step, max_steps=total, strategy=strategy, is_global_zero=True, should_stop=False, world_size=1
+        global_step=step,
+        max_steps=total,
+        strategy=strategy,
+        precision_plugin=SimpleNamespace(forward_context=nullcontext),
+        is_global_zero=True,
+        should_stop=False,
+        world_size=1,
     )
 
 
@@ -59,6 +68,29 @@ def test_the_time_that_is_left_is_said() -> None:
         now += 0.5
         progress.on_train_batch_end(a_trainer(step, 4006), task, {"losses": torch.zeros(2)})
     assert said == ["about 33 min for the 4000 steps left, on cpu"]
+
+
+def test_the_time_is_said_before_the_first_step() -> None:
+    said: list[str] = []
+    events = Events([lambda record: said.append(record["message"]) if record["event"] == "log" else None])
+    progress = Progress(events, MetricLog(events), rehearse=True)
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        time.sleep(0.3)
+
+    task: Any = SimpleNamespace(device=torch.device("cpu"), rehearsal=lambda: step)
+    progress.on_train_start(a_trainer(0, 1000), task)
+    assert steps >= 5
+    (message,) = said
+    assert re.fullmatch(r"about [5-7] min for the 1000 steps left, on cpu", message)
+    for done in range(1, 20):
+        progress.on_train_batch_end(a_trainer(done, 1000), task, {"losses": torch.zeros(2)})
+    assert len(said) == 1
+    progress.on_train_start(a_trainer(980, 1000), task)  # of few steps nothing is rehearsed
+    assert len(said) == 1
 
 
 def test_a_loss_that_is_no_number_ends_the_training() -> None:
