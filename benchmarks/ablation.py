@@ -66,6 +66,7 @@ COLUMNS = {
     "class shares off ↓": "classes",
     "area sizes off ↓": "sizes",
     "agreement ↑": "agreement",
+    "distance to the nearest training tile, of val's": "nearest",
     "CPU s a pair": "seconds",
 }
 

@@ -21,8 +21,16 @@ SHRINK = 4
 """Dubai's scenes are learnt this much coarser: tiles of 32 px then show streets and blocks."""
 DUBAI = {"tile4": "train", "tile7": "train", "tile8": "train", "tile1": "val", "tile3": "val"}
 """Scenes that show the same ground are in one split; tile6 is nobody's, so that nothing is ever tuned on it."""
-PROOF = {**DUBAI, "tile6": "test"}
-"""The same with what is tested on at the very end."""
+GROUPS = (("tile4", "tile7", "tile8"), ("tile1", "tile3"), ("tile6",))
+"""Scenes that show the same ground."""
+
+
+def splits_to_test(scene: str) -> dict[str, str]:
+    """The split of every scene where the ground of ``scene`` is what is tested on: of the other groups the larger is
+    learnt, the smaller is val. Without a CRS nothing else would notice ground that is in two splits."""
+    tested = next(group for group in GROUPS if scene in group)
+    learnt, held_out = (group for group in GROUPS if group != tested)
+    return {name: split for group, split in ((learnt, "train"), (held_out, "val"), (tested, "test")) for name in group}
 
 
 def world_tiles(work: Path, events: Events) -> Path:

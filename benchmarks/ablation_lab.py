@@ -67,7 +67,7 @@ def even(steps: int) -> NDArray[np.float64]:
 
 SPACINGS: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "even": even,
-    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.02, 0.1, 0.2, 0.3)},
+    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.1, 0.2, 0.3)},
 }
 
 
@@ -149,5 +149,6 @@ def numbers_of(found: Fidelity) -> dict[str, float]:
         "classes": found.class_variation,
         "sizes": found.component_distance,
         "agreement": None if agreed is None else agreed.made,
+        "nearest": found.copy_ratio,
     }
     return {name: value for name, value in numbers.items() if value is not None}

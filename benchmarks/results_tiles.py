@@ -2,8 +2,8 @@
 
     python benchmarks/results_tiles.py DATA WORK [SCENE]
 
-Dubai is learnt at a quarter of its resolution, test by scene (tile6, or SCENE, and tile6 is learnt). The buildings are
-cut from five scenes of four countries at 0.6 m, test by block, with a tile between the splits.
+Dubai is learnt at a quarter of its resolution, test by scene: tile6, or SCENE and those that show the same ground. The
+buildings are cut from five scenes of four countries at 0.6 m, test by block, with a tile between the splits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import geopandas
-from ablation_data import PROOF, SIDE, dubai_tiles
+from ablation_data import SIDE, dubai_tiles, splits_to_test
 
 from geosynth.events import Events
 from geosynth.tiling import TilingPlan, tile_scenes
@@ -23,7 +23,7 @@ BUILDINGS = ("banepa_a", "banepa_drone_a", "kampala_a", "philippines_a", "zanzib
 def main() -> None:
     data, work = map(Path, sys.argv[1:3])
     test = sys.argv[3] if len(sys.argv) > 3 else "tile6"
-    dubai_tiles(data, work / "dubai", Events(), {**PROOF, "tile6": "train", test: "test"})
+    dubai_tiles(data, work / "dubai", Events(), splits_to_test(test))
     folder = data / "buildings_oam"
     (work / "buildings").mkdir(parents=True, exist_ok=True)
     labels = [_buildings(next(folder.glob(f"{name}_buildings.*")), work / "buildings") for name in BUILDINGS]
