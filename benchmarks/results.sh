@@ -7,6 +7,10 @@
 # masks made for real images, most of them without labels ("labelled"), and new pairs with equal shares of all classes
 # ("balanced").
 #
+# DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, which start from the shipped base,
+# GENERATORS a subset, RATIO of pairs (3), THREADS, EVALUATE, further options of geosynth evaluate, and TEST, the scene of
+# Dubai to test on with those that show the same ground (tile6; another needs another WORK).
+set -euo pipefail
 data=$1 work=$2 which=$3 remedies=${4:-}
 here=$(dirname "$0")
 steps=${STEPS:-1500} threads=${THREADS:-1}
