@@ -58,7 +58,7 @@ from geosynth_cli.session import session
     type=click.IntRange(0),
     default=5,
     show_default=True,
-    help="Runs of the arms real and mixed; 0 compares the tiles only.",
+    help="Runs of real and of the headline arm; 0 compares the tiles only.",
 )
 @click.option(
     "--other-seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each other arm, at most."

@@ -101,7 +101,7 @@ _SHARE = click.FloatRange(0, 1)
 @click.option(
     "--validate-every",
     type=click.IntRange(1),
-    help="Steps between scores on split=val. [default: an eighth of --steps]",
+    help="Steps between scores on split=val. [default: an eighth of --steps, at least 50]",
 )
 @click.option(
     "--patience", type=click.IntRange(1), help="Stop after so many scores in a row without a better val mean IoU."

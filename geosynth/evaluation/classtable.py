@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geosynth.evaluation.arms import Arm
 from geosynth.evaluation.curves import ClassGain, Series
-from geosynth.evaluation.statistics import Difference, Estimate
+from geosynth.evaluation.statistics import Difference, Estimate, estimate
 from geosynth.evaluation.summary import ArmSummary
 
 
@@ -71,29 +71,48 @@ def gain_of(trio: Trio, k: int) -> Difference | None:
     return trio.both.gains[k] if trio.both is not None and trio.both.gains else None
 
 
-def curves(summaries: Sequence[ArmSummary]) -> list[Series]:
-    """Mean IoU by ratio for each kind of mixture that was run at two ratios or more."""
-    found: dict[str, list[tuple[float, Estimate]]] = {}
+@dataclass(frozen=True)
+class Curves:
+    """Mean IoU by ratio, of mixtures and of ``real`` tiles only, all over the same ``rows`` of seeds."""
+
+    series: tuple[Series, ...]
+    real: Estimate | None
+    rows: int
+
+
+def curves(summaries: Sequence[ArmSummary]) -> Curves:
+    """A curve for each kind of mixture that was run at two ratios or more.
+
+    Arms may have run other rows than each other, and rows differ (in their labels most of all), so that means over all
+    that each arm has would mix the ratio with the rows: only those count that every arm of the curves has.
+    """
+    found: dict[str, list[ArmSummary]] = {}
     for entry in summaries:
         arm = entry.arm
         if arm.real and arm.source in ("synthetic", "filtered") and not arm.training:
             name = f"+ filtered {arm.label}" if arm.source == "filtered" else f"+ {arm.label}"
-            found.setdefault(name, []).append((_ratio(entry), entry.mean_iou))
-    return [Series(name, tuple(sorted(points, key=_first))) for name, points in found.items() if _differ(points)]
+            found.setdefault(name, []).append(entry)
+    drawn = {name: entries for name, entries in found.items() if len({_ratio(entry) for entry in entries}) > 1}
+    real = next((entry for entry in summaries if not entry.verdict and entry.arm.source == "none"), None)
+    every = [*(entry for entries in drawn.values() for entry in entries), *([real] if real else [])]
+    rows = set[int].intersection(*({run.seed for run in entry.runs} for entry in every)) if drawn else set()
+    if not rows:
+        return Curves((), None, 0)
+
+    def over_rows(entry: ArmSummary) -> Estimate:
+        return estimate([run.mean_iou for run in entry.runs if run.seed in rows])
+
+    series = (
+        Series(name, tuple((_ratio(entry), over_rows(entry)) for entry in sorted(entries, key=_ratio)))
+        for name, entries in drawn.items()
+    )
+    return Curves(tuple(series), over_rows(real) if real else None, len(rows))
 
 
 def _ratio(entry: ArmSummary) -> float:
     """Synthetic pairs for each real one: as asked for, or as they were where all were taken."""
     run = entry.runs[0]
     return entry.arm.ratio or run.synthetic_pairs / max(1, run.real_pairs)
-
-
-def _first(point: tuple[float, Estimate]) -> float:
-    return point[0]
-
-
-def _differ(points: Sequence[tuple[float, Estimate]]) -> bool:
-    return len({ratio for ratio, _ in points}) > 1
 
 
 def normalised(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from geosynth.evaluation.charts import distances_chart
-from geosynth.evaluation.contact import Stretch, choose, mosaic, panels, png
+from geosynth.evaluation.contact import PAPER, Stretch, choose, in_columns, mosaic, panels, png
 from geosynth.evaluation.fidelity import CopyCheck, CopySearch, class_shares, presence, total_variation
 from geosynth.evaluation.wording import percent
 from geosynth.events import Events
@@ -18,14 +18,23 @@ from geosynth.tileset import Tile, Tileset
 SHOWN, NEAREST = 12, 6
 """Pairs in each contact sheet; nearest neighbours shown."""
 
+_CELL = 128
 
-def compare(name: str, search: CopySearch, other: Tileset, stretch: Stretch, events: Events) -> dict[str, Any]:
-    """What the page says about one synthetic tileset; ``search`` looks among the real ones it is compared with."""
+
+def compare(
+    name: str, search: CopySearch, labelled: Tileset, other: Tileset, stretch: Stretch, events: Events
+) -> dict[str, Any]:
+    """What the page says about one synthetic tileset.
+
+    ``search`` looks among all real tiles, ``labelled`` has the labels it may have been made from: of label subsets the
+    one that its generator learnt.
+    """
     real = search.real
     tiles = other.select(labelled=True) or other.select()
-    drawn = choose(tiles, SHOWN, 0)
     check = search.check(other, events)
-    rows, shares_words, apart = _shares(name, real.select("train", labelled=True), tiles, real)
+    checked = set() if check is None else {tile.id for tile in check.synthetic}
+    drawn = choose([tile for tile in tiles if tile.id in checked] or tiles, SHOWN, 0)
+    rows, shares_words, apart = _shares(name, labelled.select("train", labelled=True), tiles, real)
     share = None if check is None else check.share_nearer
     alike = (
         "class shares were not compared"
@@ -39,7 +48,7 @@ def compare(name: str, search: CopySearch, other: Tileset, stretch: Stretch, eve
     )
     return {
         "name": name,
-        "sheet": sheet(other, drawn, stretch),
+        "sheet": data_uri(_beside(check, real, other, drawn, stretch)) if drawn else "",
         "note": f"{len(drawn)} of {len(tiles)}",
         "shares": rows,
         "shares_words": shares_words,
@@ -108,14 +117,28 @@ def _copy_chart(check: CopyCheck | None, name: str) -> str:
     return distances_chart(rows, check.threshold)
 
 
+def _beside(
+    check: CopyCheck | None, real: Tileset, other: Tileset, drawn: Sequence[Tile], stretch: Stretch
+) -> Image.Image:
+    """Pairs, each with the real image that its own comes nearest to (blank where nothing was compared)."""
+    found = () if check is None else zip(check.synthetic, check.nearest, strict=True)
+    nearest = {made.id: there for made, there in found}
+    blank = [Image.new("RGB", (_CELL, _CELL), PAPER)]
+
+    def beside(tile: Tile) -> list[Image.Image]:
+        there = nearest.get(tile.id)
+        return blank if there is None else panels(real, there, stretch, _CELL, "image")
+
+    rows = [[*panels(other, tile, stretch, _CELL, "pair"), *beside(tile)] for tile in drawn]
+    return in_columns(rows, _CELL, columns=2)
+
+
 def _nearest(check: CopyCheck, real: Tileset, other: Tileset, stretch: Stretch) -> list[dict[str, str]]:
     pairs = []
     for i in check.order[:NEAREST]:
-        left = panels(other, check.synthetic[i], stretch, 128, "image")[0]
-        right = panels(real, check.nearest[i], stretch, 128, "image")[0]
-        both = Image.new("RGB", (258, 128), (255, 255, 255))
-        both.paste(left, (0, 0))
-        both.paste(right, (130, 0))
+        left = panels(other, check.synthetic[i], stretch, _CELL, "image")
+        right = panels(real, check.nearest[i], stretch, _CELL, "image")
+        both = in_columns([[*left, *right]], _CELL, columns=1)
         pairs.append({"image": data_uri(both), "distance": f"{check.distances[i]:.2f}"})
     return pairs
 

@@ -96,7 +96,11 @@ def mosaic(
     tileset: Tileset, tiles: Sequence[Tile], stretch: Stretch, *, columns: int, cell: int = 128, style: Style = "pair"
 ) -> Image.Image:
     """The tiles as a bare grid with thin gutters; ``cell`` is the side of one drawn tile in pixels."""
-    shown = [panels(tileset, tile, stretch, cell, style) for tile in tiles]
+    return in_columns([panels(tileset, tile, stretch, cell, style) for tile in tiles], cell, columns=columns)
+
+
+def in_columns(shown: Sequence[Sequence[Image.Image]], cell: int, *, columns: int) -> Image.Image:
+    """Groups of equally many pictures of ``cell`` × ``cell`` pixels as a grid, thin gutters in and between them."""
     wide = len(shown[0]) * (cell + GUTTER) - GUTTER
     step_x, step_y = wide + 3 * GUTTER, cell + 3 * GUTTER
     rows = -(-len(shown) // columns)

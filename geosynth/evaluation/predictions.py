@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geosynth.devices import one_thread
-from geosynth.evaluation.contact import Stretch, choose, coloured, picture
+from geosynth.evaluation.contact import Stretch, choose, overlaid, picture
 from geosynth.events import Events
 from geosynth.legend import UNKNOWN
 from geosynth.segmentation.segmenter import load_segmenter
@@ -25,7 +25,8 @@ WRONG, RIGHT, NOBODY_KNOWS = 31, 240, 205
 
 @dataclass(frozen=True)
 class Answer:
-    """One segmenter's mask of a tile, where it is wrong, and the share of known pixels it has right (None: none)."""
+    """One segmenter's mask laid over the image, where it is wrong, and the share of known pixels it has right (None:
+    none are known)."""
 
     mask: Image.Image
     errors: Image.Image
@@ -34,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Example:
-    """A test tile: its image, the true mask, and what each segmenter says, by its name."""
+    """A test tile: its image, the true mask laid over it, and what each segmenter says, by its name."""
 
     tile: str
     image: Image.Image
@@ -58,26 +59,27 @@ def examples(
     for tile in tiles:
         events.check()
         image, valid, mask = real.read(tile)
+        rgb = picture(image, valid, stretch)
         answers = {}
         for name, segmenter in loaded.items():
             with one_thread():
                 said = segmenter.logits(image[None], valid[None]).max(1).indices[0].numpy()
-            answers[name] = answer(ids[said], mask, real)
-        found.append(Example(tile.id, _cell(picture(image, valid, stretch)), _drawn(mask, real), answers))
+            answers[name] = answer(ids[said], mask, rgb, real)
+        found.append(Example(tile.id, _cell(rgb), _laid(mask, rgb, real), answers))
     return found
 
 
-def answer(said: NDArray[np.uint8], truth: NDArray[np.uint8], real: Tileset) -> Answer:
-    """A predicted mask beside the true one, both class ids uint8 (H, W)."""
+def answer(said: NDArray[np.uint8], truth: NDArray[np.uint8], rgb: NDArray[np.uint8], real: Tileset) -> Answer:
+    """A predicted mask beside the true one, both class ids uint8 (H, W), over the image as RGB uint8 (H, W, 3)."""
     known = truth != UNKNOWN
     wrong = known & (said != truth)
     grey = np.where(known, np.where(wrong, WRONG, RIGHT), NOBODY_KNOWS).astype(np.uint8)
     right = 1 - float(wrong.sum() / known.sum()) if known.any() else None
-    return Answer(_drawn(said, real), _cell(np.repeat(grey[..., None], 3, axis=2)), right)
+    return Answer(_laid(said, rgb, real), _cell(np.repeat(grey[..., None], 3, axis=2)), right)
 
 
-def _drawn(mask: NDArray[np.uint8], real: Tileset) -> Image.Image:
-    return _cell(coloured(mask, real.spec.legend))
+def _laid(mask: NDArray[np.uint8], rgb: NDArray[np.uint8], real: Tileset) -> Image.Image:
+    return _cell(overlaid(rgb, mask, real.spec.legend))
 
 
 def _cell(rgb: NDArray[np.uint8]) -> Image.Image:

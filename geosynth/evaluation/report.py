@@ -14,7 +14,7 @@ from geosynth import __version__
 from geosynth.evaluation.arms import HEADLINE, headline_arm, reference_arm
 from geosynth.evaluation.comparison import SHOWN, compare, data_uri, sheet
 from geosynth.evaluation.contact import Stretch, choose, stretch_of
-from geosynth.evaluation.experiment import ExperimentPlan, RunResult, run_name
+from geosynth.evaluation.experiment import ExperimentPlan, Fitting, RunResult, run_name
 from geosynth.evaluation.fairness import is_unexplained, seen_by
 from geosynth.evaluation.features import FeatureNetwork
 from geosynth.evaluation.fidelity import CopySearch
@@ -35,13 +35,14 @@ from geosynth.tileset import INDEX, SPLITS, Split, Tileset
 
 def write_report(
     out: OutputFolder,
-    real: Tileset,
+    subsets: Sequence[Tileset],
     synthetic: Mapping[str, Tileset],
     plan: ExperimentPlan,
     results: Sequence[RunResult],
     events: Events,
     *,
-    subsets: int = 1,
+    fitting: Fitting,
+    budget: float | None = None,
     features: FeatureNetwork | None = None,
 ) -> None:
     """Write ``report.html`` and ``report.md``, and with runs ``arms.csv`` and ``classes.csv``.
@@ -51,20 +52,22 @@ def write_report(
 
     Args:
         out: the claimed folder; what was left out is read from its ``experiment.json``.
-        real: the real tileset, or the first of its label subsets.
+        subsets: the real tileset, or its label subsets.
         synthetic: the synthetic ones by the name shown.
         plan: what was run.
         results: its runs; empty for a report about the tiles alone.
         events: told the progress and what was written.
-        subsets: how many label subsets there are.
+        fitting: positions of the label subsets that each synthetic tileset may stand beside, by its path.
+        budget: seconds that were given, to say how to do it again.
         features: describes tiles instead of that segmenter.
     """
     summaries = summarise(plan.arms, results)
     there = _segmenters(out.path / "runs", plan, summaries)
-    content = _content(out.path, real, synthetic, plan, summaries, there, subsets, features, events)
+    content = _content(out.path, subsets, synthetic, plan, summaries, there, fitting, features, events)
+    content["command"] = _command(plan, len(subsets), synthetic, budget, features)
     if summaries:
         out.write(ARMS, arms_csv(summaries))
-        out.write(CLASSES, classes_csv(summaries, real.spec.legend.names))
+        out.write(CLASSES, classes_csv(summaries, subsets[0].spec.legend.names))
     out.write("report.md", markdown(content))
     environment = Environment(
         loader=PackageLoader("geosynth", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=False
@@ -91,21 +94,25 @@ def _gain(entry: ArmSummary) -> float:
 
 def _content(
     folder: Path,
-    real: Tileset,
+    subsets: Sequence[Tileset],
     synthetic: Mapping[str, Tileset],
     plan: ExperimentPlan,
     summaries: Sequence[ArmSummary],
     segmenters: Mapping[str, Path],
-    subsets: int,
+    fitting: Fitting,
     features: FeatureNetwork | None,
     events: Events,
 ) -> dict[str, Any]:
-    """Everything the page says, as plain values."""
+    """Everything the page says but how to do it again, as plain values."""
+    real = subsets[0]
     train = real.select("train", labelled=True)
     stretch = stretch_of(real)
     base = choose(train or real.select(), SHOWN, 0)
     search = CopySearch(real)
-    sets = [compare(name, search, other, stretch, events) for name, other in synthetic.items()]
+    sets = [
+        compare(name, search, subsets[fitting[other.path][0]], other, stretch, events)
+        for name, other in synthetic.items()
+    ]
     reference = reference_arm(plan.arms)
     judge = segmenters.get(reference.name) if reference else None
     fidelity = fidelity_table(real, synthetic, judge, events, features)
@@ -116,13 +123,13 @@ def _content(
     return {
         "version": __version__,
         "title": "Do the synthetic tiles help?" if summaries else "What do the synthetic tiles look like?",
-        "lead": _lead(real, synthetic, subsets),
+        "lead": _lead(real, synthetic, len(subsets)),
         "headline": [*in_short(summaries, headline_arm(plan.arms)), *(entry["short"] for entry in sets)],
         "verdicts": headline(summaries) if len(summaries) > MANY + 1 else [],
-        "warnings": _warnings(real, synthetic),
+        "warnings": [*_warnings(real, synthetic), *_untaught(summaries)],
         "method": _method(plan, summaries),
         "reference": reference.name if reference in named and len(summaries) > 1 else None,
-        **score_section(real, summaries),
+        **score_section(subsets, summaries),
         "spread": sources,
         **_predictions(real, segmenters, stretch, events),
         "legend": real.spec.legend.classes,
@@ -133,8 +140,7 @@ def _content(
         "fidelity": fidelity,
         "left_out": _left_out(folder),
         "limits": _limits(summaries),
-        "command": _command(plan, synthetic, features),
-        "provenance": _provenance(real, synthetic),
+        "provenance": _provenance(subsets, synthetic),
     }
 
 
@@ -197,6 +203,19 @@ def _warnings(real: Tileset, synthetic: Mapping[str, Tileset]) -> list[str]:
     return found
 
 
+def _untaught(summaries: Sequence[ArmSummary]) -> list[str]:
+    """Arms that were to learn from masks of a teacher and, where it was sure of none, learned from real tiles only."""
+    found = []
+    for entry in summaries:
+        without = sum(not run.synthetic_pairs for run in entry.runs)
+        if entry.arm.source == "pseudo" and without:
+            found.append(
+                f"In {without} of {len(entry.runs)} runs of “{entry.arm.name}” the teacher was sure of no pixel: they"
+                " learned from the real tiles only."
+            )
+    return found
+
+
 def _method(plan: ExperimentPlan, summaries: Sequence[ArmSummary]) -> str:
     if not summaries:
         return ""
@@ -241,7 +260,13 @@ def _limits(summaries: Sequence[ArmSummary]) -> list[str]:
     ]
 
 
-def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset], features: FeatureNetwork | None) -> str:
+def _command(
+    plan: ExperimentPlan,
+    subsets: int,
+    synthetic: Mapping[str, Tileset],
+    budget: float | None,
+    features: FeatureNetwork | None,
+) -> str:
     ids = {other.path: other.spec.id for other in synthetic.values()}
     given = {arm.label: [ids[path] for path in arm.synthetic if path in ids] for arm in plan.arms}
     names = "".join(f" --arm {_quoted(f'{name}={",".join(found)}')}" for name, found in given.items() if found)
@@ -257,15 +282,23 @@ def _command(plan: ExperimentPlan, synthetic: Mapping[str, Tileset], features: F
         runs += f" --steps {plan.steps} --batch {plan.batch} --arch {plan.architecture} --encoder {plan.encoder}"
         runs += f" --learning-rate {plan.learning_rate:g}"
     described = "" if features is None else f" --features {_quoted(features.name.replace(' from ', '='))}"
-    return f"geosynth evaluate TILES{names} --out REPORT{asked}{runs}{described}"
+    if budget is not None:
+        runs += f" --budget {budget / 60:g}min"
+    tiles = " ".join(_tiles(subsets))
+    return f"geosynth evaluate {tiles}{names} --out REPORT{asked}{runs}{described}"
+
+
+def _tiles(subsets: int) -> list[str]:
+    """What the real tilesets are called where the report names them."""
+    return ["TILES"] if subsets == 1 else [f"TILES{number}" for number in range(1, subsets + 1)]
 
 
 def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
 
 
-def _provenance(real: Tileset, synthetic: Mapping[str, Tileset]) -> list[tuple[str, str]]:
+def _provenance(subsets: Sequence[Tileset], synthetic: Mapping[str, Tileset]) -> list[tuple[str, str]]:
     rows = [("geosynth", __version__)]
-    for name, tileset in {"TILES": real, **synthetic}.items():
+    for name, tileset in {**dict(zip(_tiles(len(subsets)), subsets, strict=True)), **synthetic}.items():
         rows.append((name, f"tileset {tileset.spec.id}, sha256 of its index {file_hash(tileset.path / INDEX)}"))
     return rows

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geosynth.evaluation.bootstrap import FEW_GROUPS, FEWEST_GROUPS, GroupInterval
 from geosynth.evaluation.charts import arms_chart
 from geosynth.evaluation.classtable import (
+    Curves,
     Trio,
     best_of,
     class_gains,
@@ -25,15 +26,17 @@ from geosynth.evaluation.fidelity import class_shares
 from geosynth.evaluation.statistics import FEWEST_SEEDS, Difference, signed
 from geosynth.evaluation.summary import ArmSummary
 from geosynth.evaluation.wording import percent, plus_minus, shown
-from geosynth.tileset import Tileset
+from geosynth.tileset import Split, Tileset
+
+_SHOWN: tuple[Split, ...] = ("train", "test")
 
 
-def score_section(real: Tileset, summaries: Sequence[ArmSummary]) -> dict[str, Any]:
-    """Tables and charts of scores; ``arms`` is empty where nothing was trained."""
+def score_section(subsets: Sequence[Tileset], summaries: Sequence[ArmSummary]) -> dict[str, Any]:
+    """Tables and charts of scores; ``arms`` is empty where nothing was trained. ``subsets``: the real tilesets."""
+    real = subsets[0]
     found = trios(summaries)
-    series = curves(summaries)
-    reference = next((entry for entry in summaries if not entry.verdict and entry.arm.real), None)
-    shares = class_shares(real.select("train", labelled=True))
+    found_curves = curves(summaries)
+    shares = mean_shares(subsets, "train")
     names = [entry.name for entry in real.spec.legend.classes]
     charts = [(trio.label, class_gains(trio, names, shares)) for trio in found]
     return {
@@ -42,8 +45,9 @@ def score_section(real: Tileset, summaries: Sequence[ArmSummary]) -> dict[str, A
         "rows_words": _rows_words(summaries),
         "val_words": _val_words(summaries),
         "arms_chart": arms_chart(summaries) if summaries else "",
-        "curve": ratio_chart(series, reference.mean_iou if reference else None) if series else "",
-        "class_tables": [_trio(real, trio) for trio in found],
+        "curve": ratio_chart(found_curves.series, found_curves.real) if found_curves.series else "",
+        "curve_words": _curve_words(found_curves, summaries),
+        "class_tables": [_trio(subsets, trio) for trio in found],
         "gain_charts": [
             (label, gain_chart(gains, f"Gain in IoU by class from adding “{label}”"))
             for label, gains in charts
@@ -134,10 +138,23 @@ def _places_words(summaries: Sequence[ArmSummary]) -> str:
     )
 
 
-def _trio(real: Tileset, trio: Trio) -> dict[str, Any]:
-    train, test = (class_shares(real.select(split, labelled=True)) for split in ("train", "test"))
+def mean_shares(subsets: Sequence[Tileset], split: Split) -> NDArray[np.float64] | None:
+    """Shares of the classes in the labels of ``split``, the mean over label subsets; None where no tile has labels."""
+    shares = [found for one in subsets if (found := class_shares(one.select(split, labelled=True))) is not None]
+    return np.mean(shares, axis=0) if shares else None
+
+
+def _curve_words(found: Curves, summaries: Sequence[ArmSummary]) -> str:
+    """Which rows the curve is of, where arms have others too."""
+    if not found.series or max(len(entry.runs) for entry in summaries) == found.rows:
+        return ""
+    return f"Every point is over the same {found.rows} rows of seeds, those that all of them have."
+
+
+def _trio(subsets: Sequence[Tileset], trio: Trio) -> dict[str, Any]:
+    train, test = (mean_shares(subsets, split) for split in _SHOWN)
     rows = []
-    for k, entry in enumerate(real.spec.legend.classes):
+    for k, entry in enumerate(subsets[0].spec.legend.classes):
         cells = [None if column is None else column.iou[k] for column in trio.columns]
         rows.append(
             {

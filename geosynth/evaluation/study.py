@@ -130,7 +130,15 @@ def evaluate(
                 write_results(folder, subsets, asked, results, schedule, missing)
             with events.task("report"):
                 write_report(
-                    folder, real, synthetic, plan, results, events, subsets=len(subsets), features=described_by
+                    folder,
+                    subsets,
+                    synthetic,
+                    plan,
+                    results,
+                    events,
+                    fitting=fitting,
+                    budget=budget,
+                    features=described_by,
                 )
             if not keep:
                 shutil.rmtree(runs, ignore_errors=True)

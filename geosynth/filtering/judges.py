@@ -123,7 +123,7 @@ def open_judge(path: str, device: str, real: Tileset, judged: Tileset, events: E
     elif kind_of(folder) == "segmenter":
         model = load_segmenter(folder, device)
         judge = Judge("segmenter", str(folder), model.hash, device)
-        made = model.training.get("pairs", {}).get("synthetic", 0)
+        made = model.training.get("made_pairs", model.training.get("pairs", {}).get("synthetic", 0))
         if made:
             raise ModelError(
                 f"was trained on {made} synthetic pairs, whose mistakes it takes for right",

@@ -19,6 +19,7 @@ from geosynth.lineage import Lineage, read_lineage
 from geosynth.metriclog import MetricLog
 from geosynth.normalisation import Normalisation
 from geosynth.samples import TilesetDataModule, class_shares, pairs_of
+from geosynth.scenes.origins import synthetic_side
 from geosynth.segmentation.augmentation import Augmentation, Augmenter
 from geosynth.segmentation.losses import WEIGHTINGS, Weighting, class_weights, loss_terms, takes_weights
 from geosynth.segmentation.mask2former import CHECKPOINT as CHECKPOINT_ENCODER
@@ -321,12 +322,15 @@ def _training(
     settings = plan.to_json(start)
     for name in ("architecture", "encoder"):  # the spec says them
         del settings[name]
+    # By what the tiles are, not by how they were given: a filter must not be taught by what it filters.
+    made = sum(synthetic_side(p.tile.image_origin, p.tile.mask_origin) != "none" for p in module.training_pairs)
     names, weights = module.tileset.spec.legend.names, _weights(plan, module)
     return {
         **settings,
         "class_weight_values": None if weights is None else dict(zip(names, weights, strict=True)),
         "real": real,
         "pairs": {"real": module.real_pairs, "synthetic": len(module.training_pairs) - module.real_pairs},
+        "made_pairs": made,
         "tileset": module.tileset.spec.id,
         "synthetic": [other.spec.id for other in module.synthetic],
         "best_step": best.step,

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from conftest import required
 from evaluation_tiles import make_pair
+from judged_tiles import world_pairs, write_pairs
 from PIL import Image
 
-from geosynth.evaluation.arms import standard_arms
+from geosynth.evaluation.arms import choose_arms, standard_arms
 from geosynth.evaluation.experiment import ExperimentPlan, Job, Trial
 from geosynth.evaluation.study import evaluate
+from geosynth.evaluation.trials import SEGMENTER
 from geosynth.evaluation.wording import percent
 from geosynth.events import Events
+from geosynth.segmentation.training import SegmenterPlan, train_segmenter
 
 NAME = "<b>a & b</b>"
 
@@ -45,6 +48,24 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrained")
     real, made = make_pair(folder)
     evaluate(real.path, ExperimentPlan(standard_arms({"made": made.path}), ()), folder / "out", Events())
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with all its parts: three ratios, segmenters that describe tiles and predict."""
+    folder = tmp_path_factory.mktemp("full")
+    real = write_pairs(folder / "real", world_pairs(24), held_out=12, split="test", generated=False)
+    made = write_pairs(folder / "made", world_pairs(12, seed=1))
+    plan = SegmenterPlan(architecture="fpn", encoder="tu-test_resnet", steps=4, batch=4)
+    train_segmenter(real.path, [], plan, folder / "segmenter", Events(), threads=1, device="cpu")
+
+    def keep(job: Job, events: Events) -> Trial:
+        shutil.copytree(folder / "segmenter", job.folder / SEGMENTER)
+        return run(job, events)
+
+    arms = choose_arms({"made": made.path}, ["mixed", "synthetic"], ratios=(0.5, 1.0))
+    evaluate(real.path, ExperimentPlan(arms, tuple(range(4)), other_seeds=3), folder / "out", Events(), run=keep, keep=True)
     return folder / "out"
 
 
@@ -173,7 +194,7 @@ def browse(chromium: str, page: Path, profile: Path, *options: str) -> subproces
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("which", ["report", "untrained"])
+@pytest.mark.parametrize("which", ["report", "untrained", "full"])
 def test_a_browser_draws_it(which: str, chromium: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     picture, page = tmp_path / "page.png", request.getfixturevalue(which) / "report.html"
     said = browse(chromium, page, tmp_path / "profile", f"--screenshot={picture}", "--window-size=1200,2400")
@@ -194,9 +215,26 @@ document.title = `wide ${page.scrollWidth > page.clientWidth} [${wide}] lost ${l
 </script></body>"""
 
 
+def test_a_full_page_has_curve_distances_predictions_and_nearest_tiles(full: Path) -> None:
+    text = (full / "report.html").read_text(encoding="utf-8")
+    words = " ".join(" ".join(Page(text).words).split())
+    for title in (
+        "How many synthetic pairs?",
+        "Every point is over the same 3 rows of seeds",
+        "The same test tiles, as the arms see them",
+        "the real training image that its image comes nearest to",
+        "masks fit images",
+    ):
+        assert title in words
+    assert text.count("Classes that") == 12  # six test tiles, two arms
+
+
+@pytest.mark.parametrize("which", ["report", "full"])
 @pytest.mark.parametrize("width", [1200, 600])
-def test_nothing_sticks_out_of_the_page(width: int, chromium: str, report: Path, tmp_path: Path) -> None:
-    text = (report / "report.html").read_text(encoding="utf-8")
+def test_nothing_sticks_out_of_the_page(
+    which: str, width: int, chromium: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    text = (request.getfixturevalue(which) / "report.html").read_text(encoding="utf-8")
     (tmp_path / "page.html").write_text(text.replace("</body>", MEASURE), encoding="utf-8")  # measured in a copy
     said = browse(chromium, tmp_path / "page.html", tmp_path / "profile", "--dump-dom", f"--window-size={width},900")
     assert re.findall("<title>(.*?)</title>", said.stdout) == ["wide false [] lost 0"]

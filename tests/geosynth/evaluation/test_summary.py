@@ -20,12 +20,19 @@ from geosynth.evaluation.classtable import (
     normalised,
     trios,
 )
+from geosynth.evaluation.comparison import compare
+from geosynth.evaluation.contact import stretch_of
 from geosynth.evaluation.experiment import RunResult
-from geosynth.evaluation.scoresection import _val_words, score_section
+from geosynth.evaluation.fidelity import CopySearch, class_shares
+from geosynth.evaluation.scoresection import _val_words, mean_shares, score_section
 from geosynth.evaluation.spread import spread
 from geosynth.evaluation.statistics import Estimate
 from geosynth.evaluation.summary import ArmSummary, in_short, summarise, together
 from geosynth.evaluation.tables import arms_csv, classes_csv
+from geosynth.evaluation.wording import percent
+from geosynth.events import Events
+from geosynth.subset import SubsetPlan, subset_tileset
+from geosynth.tileset import Tileset
 
 REAL, MIXED, MADE = arm("real"), arm("mixed"), arm("synthetic")
 
@@ -82,9 +89,44 @@ def test_of_several_ratios_the_table_takes_that_nearest_to_one_and_the_curve_all
     both = trios(found)[0].both
     assert both is not None
     assert both.arm.ratio == 0.5
-    (series,) = curves(found)  # the filtered arm has one ratio, which is no curve
+    (series,) = curves(found).series  # the filtered arm has one ratio, which is no curve
     assert [ratio for ratio, _ in series.points] == [0.5, 2.0, 3.0]
     assert [entry.mean for _, entry in series.points] == [summary.mean_iou.mean for summary in found[1:4]]
+
+
+def test_the_curve_compares_the_same_rows() -> None:
+    """Of five rows for one ratio and two for another two count, for real tiles too: rows differ by their labels."""
+    arms = [REAL, *(arm("mixed", ratio) for ratio in (1.0, 3.0))]
+    runs = [
+        result(of, row, (40 + 10 * row + n, 40, 80)) for n, of in enumerate(arms) for row in range(2 if n == 2 else 5)
+    ]
+    summaries = summarise(arms, runs)
+    found = curves(summaries)
+    assert found.rows == 2
+    by_arm = [np.mean([run.mean_iou for run in entry.runs if run.seed < 2]) for entry in summaries]
+    assert found.real is not None
+    assert [found.real.mean, *(entry.mean for _, entry in found.series[0].points)] == pytest.approx(by_arm)
+    assert {found.real.count, *(entry.count for _, entry in found.series[0].points)} == {2}
+    assert curves([]).series == curves(summaries[:2]).series == ()
+    apart = summarise(arms, [result(of, row, (50, 40, 80)) for row, of in enumerate(arms)])
+    assert curves(apart).series == ()  # no row that all have
+
+
+def test_shares_of_label_subsets_are_those_of_each(tmp_path: Path) -> None:
+    """The table takes the mean over subsets; a synthetic tileset is held against the labels it was made from."""
+    real = make_tiles(tmp_path / "all", {"train": 6, "test": 2})
+    subsets = []
+    for seed in (0, 1):
+        subset_tileset(real.path, SubsetPlan(2, seed=seed, block=1), tmp_path / f"few{seed}", Events())
+        subsets.append(Tileset(tmp_path / f"few{seed}"))
+    own = [class_shares(one.select("train", labelled=True)) for one in subsets]
+    assert not np.allclose(own[0], own[1])
+    np.testing.assert_allclose(mean_shares(subsets, "train"), np.mean(own, axis=0))
+    made = make_tiles(tmp_path / "made", {"train": 3}, synthetic=True, far=5000)
+    search, stretch = CopySearch(real), stretch_of(real)
+    apart = [compare("made", search, one, made, stretch, Events())["shares"] for one in subsets]
+    for rows, expected in zip(apart, own, strict=True):
+        assert [row["real"] for row in rows] == [percent(share) for share in expected]
 
 
 def test_classes_that_are_not_in_the_training_tiles_have_no_place_in_the_chart() -> None:
@@ -208,11 +250,11 @@ def test_what_few_runs_cannot_show_is_not_shown(tmp_path: Path) -> None:
     runs = [replace(result(REAL, row, (60 + row, 40, 80, 50, 50, 50)), real_pairs=8 + row % 2) for row in range(3)]
     runs += [result(MIXED, row, (70, 60 + row, 80, 50, 50, 50)) for row in range(3)]
     runs += [result(MADE, 0, (50, 20, 80, 50, 50, 50))]
-    found = score_section(tileset, summarise([REAL, MIXED, MADE], runs))
+    found = score_section([tileset], summarise([REAL, MIXED, MADE], runs))
     assert [row["places"] == "–" for row in found["arms"]] == [True, False, True]
     assert [row["real"] for row in found["arms"]] == ["8–9", "8", "–"]
     assert "The arms have 1 to 3 runs" in found["rows_words"]
-    assert score_section(tileset, summarise([REAL, MIXED], runs))["rows_words"] == ""
+    assert score_section([tileset], summarise([REAL, MIXED], runs))["rows_words"] == ""
 
 
 def test_differences_on_val_are_paired_and_told_apart() -> None:

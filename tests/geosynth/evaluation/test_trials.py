@@ -47,10 +47,9 @@ def rows(folder: Path) -> dict[str, dict[str, str]]:
         return {row["arm"]: row for row in csv.DictReader(stream)}
 
 
-def test_what_each_arm_learns_from(rows: dict[str, dict[str, str]]) -> None:
+def test_what_each_arm_learns_from(rows: dict[str, dict[str, str]], folder: Path) -> None:
     pairs = {name: (int(row["real_pairs"]), int(row["synthetic_pairs"])) for name, row in rows.items()}
-    filtered = pairs.pop("real + filtered made, R=1")
-    taught = pairs.pop("real + self-training")
+    filtered, taught = (pairs.pop(name) for name in ("real + filtered made, R=1", "real + self-training"))
     assert pairs == {
         "real": (6, 0),
         "real + made, R=1": (6, 6),
@@ -60,11 +59,27 @@ def test_what_each_arm_learns_from(rows: dict[str, dict[str, str]]) -> None:
         "real, Copy-Paste": (6, 0),
         "pretrained on made, then real": (6, 8),
     }
-    assert filtered[0] == 6 and filtered[1] <= 6
-    assert taught[0] == 6  # a teacher of two steps is sure of little or nothing
-    scores = {row["mean_iou"] for row in rows.values()}
+    for found, run in ((filtered, "real-filtered-made-r-1-s0"), (taught, "real-self-training-s0")):
+        drawn = Tileset(folder / "report" / "runs" / run / "tiles")
+        assert found == (6, len(drawn.select("train", labelled=True)))
     assert all(0 < float(row["val_mean_iou"]) < 1 for row in rows.values())
-    assert len(scores) >= len(rows) - 2
+    assert len({row["mean_iou"] for row in rows.values()}) == len(rows)
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_self_training_learns_from_what_the_teacher_says(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sure: bool
+) -> None:
+    monkeypatch.setattr("geosynth.evaluation.pseudolabels.CONFIDENT", 0.0 if sure else 1.1)
+    plan = ExperimentPlan(choose_arms({}, ["selftraining"]), seeds=(0,), **SMALL)  # type: ignore[arg-type]
+    evaluate(folder / "real", plan, tmp_path / "report", Events(), threads=1, device="cpu")
+    with (tmp_path / "report" / "runs.csv").open(encoding="utf-8", newline="") as stream:
+        real, taught = csv.DictReader(stream)
+    unlabelled = len(Tileset(folder / "real").select("train", labelled=False))
+    assert (int(taught["real_pairs"]), int(taught["synthetic_pairs"])) == (6, unlabelled * sure)
+    assert (taught["mean_iou"] != real["mean_iou"]) is sure
+    said = "In 1 of 1 runs of “real + self-training” the teacher was sure of no pixel"
+    assert (said in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")) is not sure
 
 
 def test_runs_side_by_side_are_those_of_one_thread(
@@ -77,6 +92,21 @@ def test_runs_side_by_side_are_those_of_one_thread(
         found = list(csv.DictReader(stream))
     assert len(found) == 3
     assert found == [rows[row["arm"]] for row in found]
+
+
+def test_runs_on_a_dask_cluster_are_those_of_one_process(
+    rows: dict[str, dict[str, str]], folder: Path, tmp_path: Path
+) -> None:
+    from distributed import LocalCluster
+
+    arms = choose_arms({"made": folder / "made"}, ["mixed", "filtered"])
+    plan = ExperimentPlan(arms, seeds=(0,), **SMALL)  # type: ignore[arg-type]
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        evaluate(folder / "real", plan, tmp_path / "report", Events(), device="cpu", scheduler=address)
+    with (tmp_path / "report" / "runs.csv").open(encoding="utf-8", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert found == [rows[row["arm"]] for row in found] and len(found) == 3
 
 
 def test_what_the_tiles_do_not_allow_is_left_out_and_said(rows: dict[str, dict[str, str]], folder: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,11 +248,15 @@ def test_judges_that_know_too_much_are_refused(place: Path, synthetic: Path, tmp
     shutil.copytree(place / "segmenter", tmp_path / "mixed")
     meta = tmp_path / "mixed" / "segmenter.json"
     content = json.loads(meta.read_text())
-    content["training"]["pairs"]["synthetic"] = 9
+    content["training"]["made_pairs"] = 9
     content["hash"] = description_hash(content)
     meta.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="trained on 9 synthetic pairs"):
         run(place, synthetic, by=tmp_path / "mixed")
+    # Nor may one be taught by what it filters and call it real.
+    train_segmenter(synthetic, [], replace(PLAN, steps=1), tmp_path / "taught", Events(), threads=1, device="cpu")
+    with pytest.raises(ModelError, match="trained on 20 synthetic pairs"):
+        run(place, synthetic, by=tmp_path / "taught")
     with pytest.raises(ModelError, match="neither a segmenter nor a generator"):
         run(place, synthetic, by=place / "real")
     with pytest.raises(TilesetError, match="no labelled synthetic pairs"):
