@@ -6,6 +6,7 @@ from pathlib import Path
 
 import geopandas
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
 from conftest import SIDE
 from geosynth_cli.main import cli
@@ -58,6 +59,33 @@ def test_a_scene_is_labelled(shared_generator: Path, scene: Path, tmp_path: Path
     tiles = Tileset(out).tiles
     assert [tile.mask_origin for tile in tiles] == ["predicted", "predicted"]
     assert read_tags(out / tiles[0].mask)["GEOSYNTH_SIEVE"] == "3"
+
+
+def test_a_whole_scene_has_the_size_that_is_asked_for(shared_generator: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scene"
+    how = ("--size", "72x40", "--steps", 2, "--workers", 1, "--seed", 3, "--out", out)
+    done = run(shared_generator, *how)
+    assert done.exit_code == 0, done.output
+    for name, bands in (("image.tif", 3), ("mask.tif", 1)):
+        with rasterio.open(out / name) as source:
+            assert (source.width, source.height, source.count) == (72, 40, bands)
+            assert source.crs is not None and source.tags()["GEOSYNTH_SYNTHETIC"] == "both"
+    assert "nothing to do" in run(shared_generator, *how).stdout
+    for wrong in ("72", "0x40", "ax40", "72x40x3"):
+        refused = run(shared_generator, "--size", wrong, "--out", tmp_path / "other")
+        assert refused.exit_code == 2 and wrong in refused.stderr, refused.output
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_map_is_painted_whole(shared_generator: Path, scene: Path, tmp_path: Path) -> None:
+    mask, out = scene.with_name("place_mask.tif"), tmp_path / "whole"
+    done = run(shared_generator, "--masks-from", mask, "--whole", "--steps", 2, "--workers", 1, "--out", out)
+    assert done.exit_code == 0, done.output
+    with rasterio.open(mask) as given, rasterio.open(out / "image.tif") as painted:
+        assert painted.bounds == given.bounds and painted.crs == given.crs
+        assert painted.tags()["GEOSYNTH_SYNTHETIC"] == "image"
+    with rasterio.open(out / "mask.tif") as written, rasterio.open(mask) as given:
+        assert (written.read(1) == given.read(1)).all()
 
 
 def test_how_many_pairs_must_be_said_once(shared_generator: Path, scene: Path, tmp_path: Path) -> None:

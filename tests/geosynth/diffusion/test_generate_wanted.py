@@ -63,6 +63,24 @@ def test_without_masks_the_generator_draws_them_first(shared_generator: Path, tm
     assert not (tmp_path / "out" / ".geosynth" / "masks").exists()
 
 
+def test_of_masks_the_generator_draws_those_are_painted_that_give_the_shares(
+    shared_generator: Path, tmp_path: Path
+) -> None:
+    def shares(name: str, **asked: object) -> dict[str, float]:
+        request = GenerateRequest(count=16, steps=1, block=8, **asked)  # type: ignore[arg-type]
+        return generate(shared_generator, request, tmp_path / name, Events()).class_shares
+
+    usual = shares("plain")
+    name, before = max(usual.items(), key=lambda entry: entry[1])
+    asked = 0.98 * before  # so short a training gives one class nearly everywhere
+    obtained = shares("wanted", want=f"{name}={asked:.4f}")[name]
+    assert abs(obtained - asked) < abs(before - asked) / 2
+    balanced = shares("balanced", balance=True)
+    even = 1 / len(usual)
+    apart = [sum(abs(share - even) for share in found.values()) for found in (usual, balanced)]
+    assert apart[1] < 0.9 * apart[0]
+
+
 def test_stopped_while_masks_are_drawn_or_painted_it_goes_on_to_the_same_bytes(
     shared_generator: Path, tmp_path: Path
 ) -> None:

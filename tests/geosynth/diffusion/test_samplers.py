@@ -46,7 +46,7 @@ def test_many_steps_give_the_distribution_of_the_data(
 
 @pytest.mark.parametrize(("process", "sampler"), KINDS)
 def test_few_steps_lose_spread_but_no_more(process: Process, sampler: str) -> None:
-    assert sample(process, sampler, 20).std() == pytest.approx(SPREAD, abs=0.1)
+    assert SPREAD - 0.1 < sample(process, sampler, 20).std() < SPREAD + 0.01
 
 
 def test_ten_steps_keep_the_contrast_of_what_is_large() -> None:

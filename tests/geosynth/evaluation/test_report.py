@@ -57,15 +57,17 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("full")
     real = write_pairs(folder / "real", world_pairs(24), held_out=12, split="test", generated=False)
     made = write_pairs(folder / "made", world_pairs(12, seed=1))
-    plan = SegmenterPlan(architecture="fpn", encoder="tu-test_resnet", steps=4, batch=4)
-    train_segmenter(real.path, [], plan, folder / "segmenter", Events(), threads=1, device="cpu")
+    how = SegmenterPlan(architecture="fpn", encoder="tu-test_resnet", steps=4, batch=4)
+    train_segmenter(real.path, [], how, folder / "segmenter", Events(), threads=1, device="cpu")
 
     def keep(job: Job, events: Events) -> Trial:
         shutil.copytree(folder / "segmenter", job.folder / SEGMENTER)
         return run(job, events)
 
     arms = choose_arms({"made": made.path}, ["mixed", "synthetic"], ratios=(0.5, 1.0))
-    evaluate(real.path, ExperimentPlan(arms, tuple(range(4)), other_seeds=3), folder / "out", Events(), run=keep, keep=True)
+    evaluate(
+        real.path, ExperimentPlan(arms, tuple(range(4)), other_seeds=3), folder / "out", Events(), run=keep, keep=True
+    )
     return folder / "out"
 
 
