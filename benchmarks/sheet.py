@@ -20,11 +20,14 @@ Block = tuple[str, Tileset, Stretch]
 """Title, tiles, brightness."""
 
 
-def page_of(blocks: Sequence[Block], *, across: int = 2, count: int = 24, seed: int = 0, cell: int = 80) -> Image.Image:
-    """Blocks of ``count`` pairs each with its title, ``across`` of them side by side."""
+def page_of(
+    blocks: Sequence[Block], *, across: int = 2, count: int = 24, seed: int = 0, cell: int = 80, scene: str = ""
+) -> Image.Image:
+    """Blocks of ``count`` pairs each with its title, ``across`` of them side by side; real ones of ``scene``, if given."""
     drawn = []
     for title, tileset, stretch in blocks:
         tiles = tileset.select("train", labelled=True) or tileset.select()
+        tiles = tuple(tile for tile in tiles if not scene or tile.scene in ("", scene))
         shown = choose(tiles, count, seed)
         drawn.append((title, mosaic(tileset, shown, stretch, columns=4, cell=cell)))
     wide, high = (max(block.size[axis] for _, block in drawn) for axis in (0, 1))
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24, help="pairs of each kind")
     parser.add_argument("--cell", type=int, default=80, help="side of a drawn tile, pixels")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scene", default="", help="draw real tiles of this scene only")
     given = parser.parse_args()
     real = Tileset(given.real)
     stretch = stretch_of(real)
@@ -56,7 +60,7 @@ def main() -> None:
     for number, path in enumerate(given.synthetic):
         title = given.titles[number] if number < len(given.titles) else path.name
         blocks.append((title, Tileset(path), stretch))
-    given.out.write_bytes(png(page_of(blocks, count=given.count, seed=given.seed, cell=given.cell)))
+    given.out.write_bytes(png(page_of(blocks, count=given.count, seed=given.seed, cell=given.cell, scene=given.scene)))
 
 
 if __name__ == "__main__":

@@ -275,7 +275,10 @@ def main() -> None:
         gsd=None,
         lineage=lineage,
         facts={
-            "trained_on": f"{len(train)} pieces: Dubai (CC0), Banepa (CC BY 4.0, ODbL), images of other scenes",
+            # Of the other scenes the licence of the images is not given where they come from: clear that before
+            # anything that saw them is shipped.
+            "trained_on": f"{len(train)} pieces: Dubai (CC0), Banepa (CC BY 4.0, ODbL), images of other scenes of"
+            " OpenAerialMap (licence not given with them)",
             "made_by": "python benchmarks/train_base.py",
             "dropout": setup.dropout,
         },
