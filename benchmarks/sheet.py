@@ -23,11 +23,11 @@ Block = tuple[str, Tileset, Stretch]
 def page_of(
     blocks: Sequence[Block], *, across: int = 2, count: int = 24, seed: int = 0, cell: int = 80, scene: str = ""
 ) -> Image.Image:
-    """Blocks of ``count`` pairs each with its title, ``across`` of them side by side; real ones of ``scene``, if given."""
+    """Blocks of ``count`` pairs and a title, ``across`` of them side by side; of ``scene`` where it is there."""
     drawn = []
     for title, tileset, stretch in blocks:
         tiles = tileset.select("train", labelled=True) or tileset.select()
-        tiles = tuple(tile for tile in tiles if not scene or tile.scene in ("", scene))
+        tiles = tuple(tile for tile in tiles if tile.scene == scene) or tiles
         shown = choose(tiles, count, seed)
         drawn.append((title, mosaic(tileset, shown, stretch, columns=4, cell=cell)))
     wide, high = (max(block.size[axis] for _, block in drawn) for axis in (0, 1))
