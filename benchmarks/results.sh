@@ -8,8 +8,9 @@
 # ("balanced").
 #
 # DATA holds landcover_dubai/ and buildings_oam/. Can be set: STEPS of generators, which start from the shipped base,
-# GENERATORS a subset, RATIO of pairs (3), THREADS, EVALUATE, further options of geosynth evaluate, and TEST, the scene of
-# Dubai to test on with those that show the same ground (tile6; another needs another WORK).
+# SUBSETS of labels by seed ("0 1"), GENERATORS a subset by seed ("0 1"), RATIO of pairs (3), THREADS, EVALUATE, further
+# options of geosynth evaluate, and TEST, the scene of Dubai to test on with those that show the same ground (tile6;
+# another needs another WORK).
 set -euo pipefail
 data=$1 work=$2 which=$3 remedies=${4:-}
 here=$(dirname "$0")
@@ -20,9 +21,9 @@ run() { ${GEOSYNTH:-geosynth} "$@"; }
 cd "$work/${which%-*}"
 labels=${which#*-}
 
-# Two subsets of labels, two generators each: what comes out must not hang on one of either.
+# Several subsets of labels, several generators: what comes out must not hang on one of either.
 sets=() generated="" repainted="" labelled="" balanced=""
-for s in 0 1; do
+for s in ${SUBSETS:-0 1}; do
   if [ "$labels" = 100 ]; then
     few=tiles
     sets=(tiles)
