@@ -67,7 +67,7 @@ def even(steps: int) -> NDArray[np.float64]:
 
 SPACINGS: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "even": even,
-    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.1, 0.2, 0.3)},
+    **{f"log-{lowest:g}": partial(samplers.flow_levels, lowest=lowest) for lowest in (0.1, 0.15, 0.2, 0.3)},
 }
 
 

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from geosynth.diffusion.process import CLIP, TIMESTEPS, Process
 from geosynth.errors import ModelError
 
-HIGHEST, LOWEST = 0.99, 0.2
+HIGHEST, LOWEST = 0.99, 0.15
 """Noise levels of the first and the last evaluation on the straight line. What a network trained for hours adds below
 the last is mostly noise: tiles are farther from real ones with lower levels (``benchmarks/ablation.py levels``)."""
 
