@@ -265,19 +265,20 @@ def specks(lab: Lab) -> str:
 
 
 def labels(lab: Lab) -> str:
-    rows = {}
+    pairs, images = {}, {}
     lines = ["**Masks for real images** (val tiles of Dubai, dpm, 10 steps)", ""]
     lines += ["| | seeds | mean IoU with the real masks ↑ |", "|---|---|---|"]
     for share, unlabelled in LABELS:
         runs = [Run("dubai", seed=seed, bits=BEST, labels=share, unlabelled=unlabelled) for seed in SEEDS]
         name = f"{share:.0%} of the labels"
         name += ", other tiles as images" if unlabelled else ", nothing else" if share < 1 else ""
-        rows[f"new pairs, {name}"] = [lab.measured(run, FAST) for run in runs]
-        rows[f"images for real masks, {name}"] = [lab.measured(run, Sampling("dpm", 10, 1.0, "image")) for run in runs]
+        pairs[f"new pairs, {name}"] = [lab.measured(run, FAST) for run in runs]
+        asked = Sampling("dpm", 10, 1.0, "image")
+        images[f"images for real masks, {name}"] = [lab.measured(run, asked) for run in runs]
         found = [lab.labelled(run, FAST.sieve) for run in runs]
         lines.append(f"| {name} | {len(found)} | {shown(found)} |")
-    pairs = table("Tiles without labels (Dubai)", lab.floor("dubai"), dict(sorted(rows.items(), reverse=True)))
-    return pairs + "\n" + "\n".join(lines) + "\n"
+    made = table("Tiles without labels (Dubai)", lab.floor("dubai"), {**pairs, **images})
+    return made + "\n" + "\n".join(lines) + "\n"
 
 
 def network(lab: Lab) -> str:

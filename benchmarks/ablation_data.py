@@ -28,6 +28,8 @@ GROUPS = (("tile4", "tile7", "tile8"), ("tile1", "tile3"), ("tile6",))
 def splits_to_test(scene: str) -> dict[str, str]:
     """The split of every scene where the ground of ``scene`` is what is tested on: of the other groups the larger is
     learnt, the smaller is val. Without a CRS nothing else would notice ground that is in two splits."""
+    if not any(scene in group for group in GROUPS):
+        raise SystemExit(f"{scene} is no scene of Dubai that can be tested on: give one of {sum(GROUPS, ())}")
     tested = next(group for group in GROUPS if scene in group)
     learnt, held_out = (group for group in GROUPS if group != tested)
     return {name: split for group, split in ((learnt, "train"), (held_out, "val"), (tested, "test")) for name in group}

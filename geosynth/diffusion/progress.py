@@ -14,8 +14,8 @@ from geosynth.errors import ModelError
 from geosynth.events import Events
 from geosynth.metriclog import MetricLog
 
-REHEARSED = 50
-"""Steps that are worth a rehearsal."""
+REHEARSED = 200
+"""Steps that are worth a rehearsal, which takes at least five."""
 
 
 class Progress(Callback):
@@ -45,6 +45,7 @@ class Progress(Callback):
             step = task.rehearsal()
             told = False
             while not told:
+                self.events.check()
                 with trainer.precision_plugin.forward_context():
                     step()
                 told = self._tell_time(trainer, task)

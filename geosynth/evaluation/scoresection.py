@@ -28,8 +28,6 @@ from geosynth.evaluation.summary import ArmSummary
 from geosynth.evaluation.wording import percent, plus_minus, shown
 from geosynth.tileset import Split, Tileset
 
-_SHOWN: tuple[Split, ...] = ("train", "test")
-
 
 def score_section(subsets: Sequence[Tileset], summaries: Sequence[ArmSummary]) -> dict[str, Any]:
     """Tables and charts of scores; ``arms`` is empty where nothing was trained. ``subsets``: the real tilesets."""
@@ -139,7 +137,8 @@ def _places_words(summaries: Sequence[ArmSummary]) -> str:
 
 
 def mean_shares(subsets: Sequence[Tileset], split: Split) -> NDArray[np.float64] | None:
-    """Shares of the classes in the labels of ``split``, the mean over label subsets; None where no tile has labels."""
+    """Shares of the classes in the labels of ``split``, float64 (K,) in legend order, 0..1: the mean over label
+    subsets; None where no tile has labels."""
     shares = [found for one in subsets if (found := class_shares(one.select(split, labelled=True))) is not None]
     return np.mean(shares, axis=0) if shares else None
 
@@ -152,7 +151,7 @@ def _curve_words(found: Curves, summaries: Sequence[ArmSummary]) -> str:
 
 
 def _trio(subsets: Sequence[Tileset], trio: Trio) -> dict[str, Any]:
-    train, test = (mean_shares(subsets, split) for split in _SHOWN)
+    train, test = mean_shares(subsets, "train"), mean_shares(subsets, "test")
     rows = []
     for k, entry in enumerate(subsets[0].spec.legend.classes):
         cells = [None if column is None else column.iou[k] for column in trio.columns]

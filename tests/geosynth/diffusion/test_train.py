@@ -62,19 +62,21 @@ def test_a_cancelled_run_goes_on_to_the_same_bytes(
             assert file_hash(path) == file_hash(parts / name), name
 
 
+@pytest.mark.parametrize("devices", [1, 2])
 def test_a_rehearsal_tells_the_time_and_changes_no_byte(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int
 ) -> None:
     request, said = replace(TINY, dropout=0.2), []
 
     def keep(record: dict[str, object]) -> None:
         said.append((record["event"], str(record.get("message", ""))))
 
-    train_generator(small, request, tmp_path / "plain", Events([keep]), threads=1, precision="bf16")
+    how = {"threads": 1, "precision": "bf16", "devices": devices, "device": "cpu"}
+    train_generator(small, request, tmp_path / "plain", Events([keep]), **how)
     assert not any("steps left" in message for _, message in said)
     said.clear()
     monkeypatch.setattr(progress, "REHEARSED", 1)
-    train_generator(small, request, tmp_path / "rehearsed", Events([keep]), threads=1, precision="bf16")
+    train_generator(small, request, tmp_path / "rehearsed", Events([keep]), **how)
     kinds = [event for event, _ in said]
     told = next(at for at, (_, message) in enumerate(said) if "for the 6 steps left, on cpu" in message)
     assert told < kinds.index("metric")
