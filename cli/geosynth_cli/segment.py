@@ -47,7 +47,7 @@ _SHARE = click.FloatRange(0, 1)
 )
 @click.option(
     "--arch",
-    help="unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet or farseg or mask2former. [default: the preset's]",
+    help="unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet, farseg or mask2former. [default: the preset's]",
 )
 @click.option(
     "--encoder",

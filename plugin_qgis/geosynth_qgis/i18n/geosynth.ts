@@ -2284,7 +2284,7 @@
       <translation type="unfinished" />
     </message>
     <message>
-      <source>unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet or farseg. Default: the preset's.</source>
+      <source>unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet, farseg or mask2former. Default: the preset's.</source>
       <translation type="unfinished" />
     </message>
     <message>

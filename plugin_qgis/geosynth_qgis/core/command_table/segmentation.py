@@ -50,7 +50,8 @@ SEGMENT = Command(
             "text",
             "Architecture",
             advanced=True,
-            help="unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet or farseg. Default: the preset's.",
+            help="unet, unet++, fpn, deeplabv3+, pspnet, segformer, upernet, farseg or mask2former. "
+            "Default: the preset's.",
         ),
         given("--encoder", "text", "Encoder", advanced=True, help="Default: the preset's."),
         given("--encoder-weights", "file", "Encoder weights", advanced=True, help="Default: random weights."),
